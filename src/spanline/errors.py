@@ -1,0 +1,51 @@
+"""The errors spanline raises.
+
+SpanlineError
+├── ConfigurationError   a setting or argument is wrong; the message says which and what to do
+├── MissingExtra         an optional dependency is not installed; the message has the pip line
+├── JournalError         a journal cannot be read as asked
+├── LedgerError          a ledger cannot be opened or is from a newer version
+└── TransportError       one event could not be delivered
+"""
+
+from __future__ import annotations
+
+
+class SpanlineError(Exception):
+    """Base of all errors that spanline raises."""
+
+
+class ConfigurationError(SpanlineError, ValueError):
+    """A setting or an argument is wrong."""
+
+
+class MissingExtra(SpanlineError, ImportError):
+    """An optional dependency is missing."""
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
+        super().__init__(f"{feature} needs {package}: pip install 'spanline[{extra}]'")
+        self.extra = extra
+
+
+class JournalError(SpanlineError):
+    """A journal cannot be read as asked."""
+
+
+class LedgerError(SpanlineError):
+    """A ledger cannot be opened, or is from a newer version of spanline."""
+
+
+class TransportError(SpanlineError):
+    """One attempt to deliver one event failed.
+
+    Args:
+        reason: What happened, without any part of the event. One line.
+        status: HTTP status, when the other end answered; None for connection errors.
+        retry_after_s: What `Retry-After` asked for. Unit: seconds.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,1 @@
+"""The run record: what one run was, and which artifacts it used."""

@@ -1,0 +1,75 @@
+"""Artifacts: the versioned things a run used or made, and how that is known."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Evidence = Literal["observed", "declared", "inferred"]
+Role = Literal["input", "output"]
+
+NAMESPACES: dict[str, str] = {
+    "model": "models",
+    "prompt": "prompts",
+    "index": "indexes",
+    "corpus": "corpora",
+    "dataset": "datasets",
+    "eval_set": "datasets",
+    "guardrail": "guardrails",
+    "code": "code",
+    "release": "releases",
+    "flow": "llm",
+}
+"""Kind of artifact to dataset namespace (contract.md, "Datasets")."""
+
+
+class Document(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One retrieved document: its id and score, never its text."""
+
+    id: str
+    score: float | None = None
+    source: str | None = None
+    version: str | None = None
+    digest: str | None = None
+
+
+class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """What one run fetched from one index; the `spanline_retrieval` input facet."""
+
+    top_k: int | None = None
+    hits: int | None = None
+    documents: tuple[Document, ...] = ()
+    span_id: str | None = None
+
+
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """A versioned thing and the part it played in a run.
+
+    `name` is without version; `version` is a label and never an alias such as `latest`;
+    `digest` is `sha256:<hex>` of the content; `made_of` holds references `kind:name@version`.
+    """
+
+    kind: str
+    name: str
+    namespace: str = ""
+    version: str | None = None
+    digest: str | None = None
+    role: Role = "input"
+    evidence: Evidence = "observed"
+    owner: str | None = None
+    stage: str | None = None
+    uri: str | None = None
+    made_of: tuple[str, ...] = ()
+    retrieval: Retrieval | None = None
+
+    @property
+    def dataset(self) -> tuple[str, str]:
+        """The OpenLineage dataset `(namespace, name)`; the version is part of the name."""
+        namespace = self.namespace or NAMESPACES.get(self.kind, "datasets")
+        return namespace, f"{self.name}@{self.version}" if self.version else self.name
+
+    @property
+    def ref(self) -> str:
+        """The reference people type: `kind:name@version`."""
+        return f"{self.kind}:{self.name}@{self.version}" if self.version else f"{self.kind}:{self.name}"
