@@ -1,0 +1,86 @@
+"""Tables and bars over the results of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.apps import VARIANTS
+from benchmarks.callgrind import Result
+
+Results = Mapping[str, Result]
+
+
+def table(results: Results) -> str:
+    """All results as a markdown table; ratios are to the comparators of the same run."""
+    head = ["id", "variant", "fg kI", "total kI", "fg/A", "total/A", "total/B", "fg/EC_excl", "total/EC_excl", "spans", "OTLP bytes", "events"]
+    rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
+    for name, result in results.items():
+        rows.append(
+            [
+                name,
+                VARIANTS[name].title,
+                f"{result.fg / 1e3:,.0f}",
+                f"{result.total / 1e3:,.0f}",
+                _ratio(result.fg, results, "A", "fg"),
+                _ratio(result.total, results, "A", "total"),
+                _ratio(result.total, results, "B", "total"),
+                _ratio(result.fg, results, "EC_excl", "fg"),
+                _ratio(result.total, results, "EC_excl", "total"),
+                *(_kept(result, key) for key in ("spans", "bytes", "events")),
+            ]
+        )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _ratio(value: float, results: Results, base: str, which: str) -> str:
+    other = results.get(base)
+    return f"{value / getattr(other, which):.2f}" if other else ""
+
+
+def _kept(result: Result, key: str) -> str:
+    value = result.kept.get(key, 0.0)
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if value else "–"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar: what is measured, its value, its limit (both ratios)."""
+
+    text: str
+    value: float
+    limit: float
+    margin: float = 0.03
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value is within the limit and its margin (the method's own scatter)."""
+        return self.value <= self.limit * (1 + self.margin)
+
+    def __str__(self) -> str:
+        return f"{'pass' if self.passed else 'FAIL'}  {self.value:.3f}  <= {self.limit:.3f}  {self.text}"
+
+
+GATED = ("A", "E", "EC_excl", "S_metrics", "S_nolineage", "S", "S_relay")
+
+
+def bars(results: Results) -> list[Bar]:
+    """The gate.
+
+    Raises:
+        KeyError: A variant of `GATED` was not measured.
+    """
+    ours, reference = results["S"], results["EC_excl"]
+    lineage = ours.total - results["S_nolineage"].total
+    return [
+        Bar("everything on, relay outside: serving thread / EC_excl", ours.fg / reference.fg, 0.70),
+        Bar("everything on, relay outside: total / EC_excl", ours.total / reference.total, 0.85),
+        Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.05),
+        Bar("metrics only / A", results["S_metrics"].total / results["A"].total, 1.15),
+    ]
+
+
+def reported(results: Results) -> list[str]:
+    """What has an aim, but no bar."""
+    relay = results["S_relay"].total / results["EC_excl"].total
+    return [f"note  {relay:.3f}  (aim 1.0)  as shipped, relay thread and SQLite ledger in the process: total / EC_excl"]
