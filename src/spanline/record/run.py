@@ -25,7 +25,7 @@ class _Facts(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
     """Base of all parts: camelCase outside, unknown left out."""
 
 
-class Parameters(_Facts):
+class Parameters(_Facts, kw_only=True):
     """Sampling parameters of one inference."""
 
     temperature: float | None = None
@@ -38,7 +38,7 @@ class Parameters(_Facts):
     choices: int | None = None
 
 
-class ModelUsage(_Facts):
+class ModelUsage(_Facts, kw_only=True):
     """Tokens of one provider, model and operation kind in one run."""
 
     provider: str | None = None
@@ -48,7 +48,7 @@ class ModelUsage(_Facts):
     output_tokens: int | None = None
 
 
-class Usage(_Facts):
+class Usage(_Facts, kw_only=True):
     """Tokens and cost; each model response counted once. Unit: tokens, US dollars."""
 
     input_tokens: int | None = None
@@ -61,7 +61,7 @@ class Usage(_Facts):
     by_model: list[ModelUsage] | None = None
 
 
-class Operation(_Facts):
+class Operation(_Facts, kw_only=True):
     """One operation of a run (one span); an entry of the `spanline_operations` facet.
 
     `started_at` is RFC 3339 UTC; durations are seconds; span ids are 16 hex.
@@ -69,7 +69,8 @@ class Operation(_Facts):
 
     span_id: str
     parent_span_id: str | None = None
-    kind: Kind = "other"
+    kind: Kind = msgspec.field(default_factory=lambda: "other")
+    """By factory, since `omit_defaults` would leave a plain default out of the JSON."""
     name: str | None = None
     provider: str | None = None
     request_model: str | None = None
@@ -91,7 +92,7 @@ class Operation(_Facts):
     rollup: bool | None = None
 
 
-class GuardrailOutcome(_Facts):
+class GuardrailOutcome(_Facts, kw_only=True):
     """One guardrail's verdict; `outcome` is pass, fail, error or skip."""
 
     name: str
@@ -103,7 +104,7 @@ class GuardrailOutcome(_Facts):
     span_id: str | None = None
 
 
-class Conflict(_Facts):
+class Conflict(_Facts, kw_only=True):
     """The same label with another digest than the first seen."""
 
     kind: str
@@ -115,7 +116,7 @@ class Conflict(_Facts):
     first_seen_run_id: str | None = None
 
 
-class Evaluation(_Facts):
+class Evaluation(_Facts, kw_only=True):
     """One score or verdict on a run."""
 
     name: str
@@ -129,7 +130,7 @@ class Evaluation(_Facts):
     evaluated_at: str | None = None
 
 
-class Release(_Facts):
+class Release(_Facts, kw_only=True):
     """What was running: code, image, deployment (the `spanline_release` facet)."""
 
     release: str | None = None
@@ -147,7 +148,7 @@ class Release(_Facts):
     pod: str | None = None
 
 
-class JobRef(_Facts):
+class JobRef(_Facts, kw_only=True):
     """A job and one of its runs; `run_id` is a dashed UUID."""
 
     run_id: str
@@ -155,7 +156,7 @@ class JobRef(_Facts):
     name: str
 
 
-class RunRecord(_Facts):
+class RunRecord(_Facts, kw_only=True):
     """One run. Times are Unix nanoseconds; ids of people are keyed digests already.
 
     `sequence` counts the terminal events of the run: 0 for the first, n for the n-th straggler.
