@@ -1,0 +1,36 @@
+"""`spanline gaps`: runs whose lineage is incomplete, and how to complete it."""
+
+from __future__ import annotations
+
+import click
+
+from spanline.cli.options import existing_ledger, json_option, ledger_option, page_options
+from spanline.cli.text import faint, good, say, say_json, shown, table, warned
+
+
+@click.command()
+@page_options
+@ledger_option
+@json_option
+def gaps(limit: int, after: str | None, ledger_url: str | None, as_json: bool) -> None:
+    """List runs with incomplete lineage, and what would complete it."""
+    with existing_ledger(ledger_url) as ledger:
+        page = {"items": [], "next": None} if ledger is None else ledger.gaps(limit=limit, after=after)
+    if as_json:
+        say_json(page)
+        return
+    from spanline.server import words
+
+    items = words.entries(page.get("items"))
+    rows: list[list[str]] = []
+    for item in items:
+        missing = item.get("missing")
+        what = ", ".join(shown(part) for part in missing) if isinstance(missing, list) else shown(missing)
+        rows.append([shown(item.get("runId")), warned(what), faint(shown(item.get("how")))])
+    if not rows:
+        say(good("no gaps"))
+        return
+    for line in table(["run", "missing", "how to complete it"], rows):
+        say(line)
+    if page.get("next"):
+        say(faint(f"more: --after {shown(page['next'])}"))

@@ -1,0 +1,81 @@
+"""`spanline journal`: what is in the journals, whether they are unchanged, and what was parked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spanline.cli.options import journal_option, journals, json_option, settings_for
+from spanline.cli.text import bad, bold, faint, good, say, say_json, shown, table, warned
+
+
+@click.group()
+def journal() -> None:
+    """Look at the journals: segments, hash chain, parked events."""
+
+
+def _folders(directory: Path | None) -> list[Path]:
+    settings = settings_for()
+    found = journals(directory, settings)
+    if not found:
+        say(f"no journal at {directory or settings.base / 'journal'}; name one with --journal, SPANLINE_HOME or SPANLINE_STATE", err=True)
+    return found
+
+
+@journal.command()
+@journal_option
+@json_option
+def ls(journal_dir: Path | None, as_json: bool) -> None:
+    """List segments, oldest first, and how far each consumer has read."""
+    from spanline.journal import chain, cursors, reader
+    from spanline.journal.segment import alive
+    from spanline.times import rfc3339
+
+    documents: list[dict[str, Any]] = []
+    for folder in _folders(journal_dir):
+        sealed = {str(entry["segment"]) for entry in chain.entries(folder) if "segment" in entry}
+        read = cursors.registered(folder)
+        found = [
+            {
+                "segment": s.name, "bytes": s.size, "createdAt": rfc3339(s.created_us * 1000), "pid": s.pid,
+                "state": "sealed" if s.name in sealed else "open" if alive(s) else "unsealed",
+                "unread": {consumer: max(0, s.size - offsets.get(s.name, 0)) for consumer, offsets in read.items()},
+            }
+            for s in reader.segments(folder)
+        ]  # fmt: skip
+        documents.append({"journal": str(folder), "segments": found, "consumers": sorted(read)})
+    if as_json:
+        say_json({"items": documents, "next": None})
+        return
+    for document in documents:
+        say(bold(shown(document["journal"])))
+        rows = [
+            [s["segment"], f"{s['bytes']:,}", s["state"], ", ".join(f"{c} {n:,}" for c, n in s["unread"].items() if n) or good("all read")]
+            for s in document["segments"]
+        ]
+        for line in table(["segment", "bytes", "state", "unread bytes"], rows) if rows else ["  empty"]:
+            say(line)
+
+
+@journal.command()
+@journal_option
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, journal_dir: Path | None, as_json: bool) -> None:
+    """Check every journal against its hash chain; exit status 1 if something was changed."""
+    from spanline.journal.verify import verify as check
+
+    reports = [(folder, check(folder)) for folder in _folders(journal_dir)]
+    ok = all(report.ok for _, report in reports)
+    if as_json:
+        import msgspec
+
+        say_json({"ok": ok, "items": [{"journal": str(folder), **msgspec.to_builtins(report)} for folder, report in reports], "next": None})
+    for folder, report in () if as_json else reports:
+        counts = f"{report.segments} segments, {report.sealed} sealed, {report.open} still written, {report.removed} removed"
+        say(f"{good('unchanged') if report.ok else bad('CHANGED')}  {shown(str(folder))}  {faint(counts)}")
+        for finding in report.findings:
+            say(f"    {warned(shown(finding.kind))}  {shown(finding.message)}")
+    ctx.exit(0 if ok else 1)

@@ -1,0 +1,60 @@
+"""`spanline`: the group of all commands; a command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from spanline.errors import SpanlineError
+
+COMMANDS: dict[str, str] = {
+    "serve": "spanline.cli.serve:serve",
+    "relay": "spanline.cli.relay:relay",
+    "trace": "spanline.cli.trace:trace",
+    "runs": "spanline.cli.runs:runs",
+    "conflicts": "spanline.cli.conflicts:conflicts",
+    "gaps": "spanline.cli.gaps:gaps",
+    "doctor": "spanline.cli.doctor:doctor",
+    "journal": "spanline.cli.journal:journal",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands, in the order in which people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, name = target.partition(":")
+        return getattr(importlib.import_module(module), name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; our own errors become one line that says what to do."""
+        try:
+            return super().invoke(ctx)
+        except SpanlineError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Settings are environment variables (SPANLINE_…); `spanline doctor` shows which are in force and from where.",
+)
+@click.version_option(package_name="spanline", prog_name="spanline")
+def main() -> None:
+    """One trace id, from an answer to everything that made it."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 shows a question mark instead of failing.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

@@ -1,0 +1,106 @@
+"""Options that several commands share, and how they open what they name."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
+
+import click
+
+from spanline.cli.text import say
+from spanline.errors import MissingExtra
+from spanline.settings import Settings
+
+if TYPE_CHECKING:
+    from spanline.ledger import Ledger
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """`--json`: one JSON document instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")(function)
+
+
+def ledger_option(function: F) -> F:
+    """`--ledger URL`."""
+    return click.option("--ledger", "ledger_url", metavar="URL", help="Ledger to ask or keep (sqlite:///… or postgresql://…).")(function)
+
+
+def page_options(function: F) -> F:
+    """`--limit` and `--after` of lists."""
+    function = click.option("--after", metavar="CURSOR", help="Go on after this cursor (`next` of the page before).")(function)
+    return click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many.")(function)
+
+
+def journal_option(function: F) -> F:
+    """`--journal DIR`."""
+    return click.option(
+        "--journal", "journal_dir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+        help="Journal of a service, or the folder with the journals of all.",
+    )(function)  # fmt: skip
+
+
+def settings_for(**given: Any) -> Settings:
+    """Settings of this process, with what the options say; `None` says nothing."""
+    return Settings.resolve({name: value for name, value in given.items() if value is not None})
+
+
+def need_server_extra(feature: str) -> None:
+    """Say which extra is missing.
+
+    Raises:
+        MissingExtra: The ledger's or the server's packages are not installed.
+    """
+    for module in ("sqlalchemy", "starlette", "uvicorn"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(feature, module, "server")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL; None for others and for databases in memory."""
+    if not url.startswith("sqlite"):
+        return None
+    path = unquote(url.partition("///")[2].partition("?")[0])
+    return Path(path) if path and path != ":memory:" else None
+
+
+@contextmanager
+def existing_ledger(url: str | None) -> Iterator[Ledger | None]:
+    """The ledger that the option or the settings name; None, with a word on standard error, where nothing was recorded yet.
+
+    Raises:
+        MissingExtra: The server extra is not installed.
+        LedgerError: It cannot be opened.
+    """
+    settings = settings_for(ledger_url=url)
+    file = sqlite_file(settings.effective_ledger_url)
+    if file is not None and not file.exists():
+        # A question makes no empty ledger.
+        say(f"no ledger at {file}: nothing was recorded there yet. Name another with --ledger, SPANLINE_LEDGER_URL or SPANLINE_HOME.", err=True)
+        if settings.server_url:
+            say(f"SPANLINE_SERVER_URL is set: the runs are at {settings.server_url}/runs", err=True)
+        yield None
+        return
+    need_server_extra("The ledger")
+    from spanline.ledger import Ledger
+
+    ledger = Ledger.open(settings.effective_ledger_url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def journals(directory: Path | None, settings: Settings) -> list[Path]:
+    """Journal folders: the one given, or each of a folder of journals; of all services of this state folder by default."""
+    base = directory if directory is not None else settings.base / "journal"
+    if not base.is_dir():
+        return []
+    if any(base.glob("*.ndjson*")):
+        return [base]
+    return sorted(child for child in base.iterdir() if child.is_dir())

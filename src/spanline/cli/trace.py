@@ -1,0 +1,54 @@
+"""`spanline trace`: everything behind an answer."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from spanline.cli.options import existing_ledger, json_option, ledger_option, settings_for
+from spanline.cli.text import say, say_json
+
+NOT_FOUND = 4
+"""Exit status of an id that nothing is known of (contract.md, "Command line")."""
+
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class _Id(click.ParamType):
+    """A trace, run, request or response id; what else could be typed is a usage error."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the characters."""
+        if not _ID.match(value):
+            self.fail("expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -", param, ctx)
+        return value
+
+
+@click.command()
+@click.argument("id", type=_Id(), metavar="ID")
+@ledger_option
+@json_option
+@click.pass_context
+def trace(ctx: click.Context, id: str, ledger_url: str | None, as_json: bool) -> None:
+    """Show everything behind an answer.
+
+    ID is a trace id (32 hex), a run id (dashed), a request id or a response id. Exit status 0 when found, 4 when not.
+    """
+    with existing_ledger(ledger_url) as ledger:
+        found = ledger.run(id) if ledger is not None else None
+    if found is None:
+        say(f"nothing is known of {id}", err=True)
+        ctx.exit(NOT_FOUND)
+    from spanline.server.links import links
+
+    document = {**found, "links": links(found, settings_for(ledger_url=ledger_url))}
+    if as_json:
+        say_json(document)
+        return
+    from spanline.cli.tree import tree_of
+
+    for line in tree_of(document):
+        say(line)
