@@ -1,0 +1,162 @@
+"""Datasets: the artifacts of a record as OpenLineage inputs and outputs, each dataset once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from spanline.lineage.facets import ArtifactFacet, RetrievalFacet, Stamp
+from spanline.lineage.location import without_secrets
+from spanline.naming import UNKNOWN_SERVICE, clean, clean_namespace, dataset_name, fit, is_alias
+from spanline.record.artifact import NAMESPACES, Artifact, Retrieval, Role
+from spanline.record.run import RunRecord
+
+MAX_DOCUMENTS = 1000
+"""Documents listed of one index in one run; `hits` still counts all."""
+
+_RANK = {"observed": 0, "declared": 1, "inferred": 2}
+
+Key = tuple[str, str]
+
+
+class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+    """An input or output dataset of an event."""
+
+    namespace: str
+    name: str
+    facets: dict[str, Any] = {}
+    input_facets: dict[str, Any] = {}
+
+
+def inputs_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> list[Dataset]:
+    """Input datasets of a record.
+
+    Args:
+        record: The record.
+        mark: Producer and schema URLs.
+        statistics: Whether the facts of this run (`spanline_retrieval`, `inputStatistics`) come along.
+    """
+    found = [_dataset(key, artifact, mark, statistics) for key, artifact in _merged(record.artifacts, "input").items()]
+    return _with_flow(found, record, "requests")
+
+
+def outputs_of(record: RunRecord, mark: Stamp) -> list[Dataset]:
+    """Output datasets of a record."""
+    found = [_dataset(key, artifact, mark, False) for key, artifact in _merged(record.artifacts, "output").items()]
+    return _with_flow(found, record, "responses")
+
+
+def keys_of(record: RunRecord) -> tuple[frozenset[Key], frozenset[Key]]:
+    """Names of the inputs and of the outputs, without anything else."""
+    inputs = {_key(a.kind, a.namespace, a.name, a.version) for a in record.artifacts if a.role == "input"}
+    outputs = {_key(a.kind, a.namespace, a.name, a.version) for a in record.artifacts if a.role == "output"}
+    return frozenset(inputs), frozenset(outputs)
+
+
+def _with_flow(found: list[Dataset], record: RunRecord, direction: str) -> list[Dataset]:
+    # Flows: what a live request took in and gave back. What tells them apart comes first in the name.
+    if record.live and record.operations:
+        namespace, name = "llm", _flow(direction, record.service)
+        if not any(dataset.name == name and dataset.namespace == namespace for dataset in found):
+            found.append(Dataset(namespace=namespace, name=name))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _flow(direction: str, service: str) -> str:
+    return fit(f"{direction}.{service.strip() or UNKNOWN_SERVICE}")
+
+
+@lru_cache(maxsize=2048)
+def _key(kind: str, namespace: str, name: str, version: str | None) -> Key:
+    return clean_namespace(namespace or NAMESPACES.get(kind, "datasets")), dataset_name(name, version)
+
+
+def _merged(artifacts: Iterable[Artifact], role: Role) -> dict[Key, Artifact]:
+    merged: dict[Key, Artifact] = {}
+    for artifact in artifacts:
+        if artifact.role != role:
+            continue
+        key = _key(artifact.kind, artifact.namespace, artifact.name, artifact.version)
+        if not key[1]:
+            continue
+        other = merged.get(key)
+        merged[key] = artifact if other is None else _merge(other, artifact)
+    return merged
+
+
+def _merge(first: Artifact, second: Artifact) -> Artifact:
+    """One artifact of two on the same dataset: the better known speaks, the other fills what it leaves open."""
+    best, rest = (first, second) if _RANK.get(first.evidence, 3) <= _RANK.get(second.evidence, 3) else (second, first)
+    made_of = tuple(dict.fromkeys((*best.made_of, *rest.made_of)))
+    return msgspec.structs.replace(
+        best,
+        version=best.version or rest.version,
+        digest=best.digest or rest.digest,
+        owner=best.owner or rest.owner,
+        stage=best.stage or rest.stage,
+        uri=best.uri or rest.uri,
+        made_of=made_of,
+        retrieval=_merge_retrievals(first.retrieval, second.retrieval),
+    )
+
+
+def _merge_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retrieval | None:
+    if first is None or second is None:
+        return first or second
+    known = [hits for hits in (first.hits, second.hits) if hits is not None]
+    return Retrieval(
+        top_k=first.top_k if first.top_k is not None else second.top_k,
+        hits=sum(known) if known else None,
+        documents=first.documents + second.documents,
+        span_id=first.span_id or second.span_id,
+    )
+
+
+def _dataset(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dataset:
+    version, stage = artifact.version, artifact.stage
+    if version is not None:
+        if is_alias(version):
+            version, stage = None, stage or version
+        version = clean(version) if version else None
+    facets: dict[str, Any] = {
+        "spanline_artifact": ArtifactFacet(
+            producer=mark.producer,
+            schema_url=mark.urls["spanline_artifact"],
+            kind=artifact.kind,
+            name=fit(artifact.name),
+            version=version or None,
+            digest=artifact.digest or None,
+            role=artifact.role,
+            evidence=artifact.evidence,
+            owner=artifact.owner,
+            stage=stage,
+            uri=without_secrets(artifact.uri) if artifact.uri else None,
+            made_of=artifact.made_of or None,
+        )
+    }
+    if version:
+        facets["version"] = mark.standard("version", datasetVersion=version)
+    input_facets: dict[str, Any] = {}
+    if statistics and artifact.retrieval is not None:
+        input_facets = _retrieval_facets(artifact.retrieval, mark)
+    return Dataset(namespace=key[0], name=key[1], facets=facets, input_facets=input_facets)
+
+
+def _retrieval_facets(retrieval: Retrieval, mark: Stamp) -> dict[str, Any]:
+    facets: dict[str, Any] = {
+        "spanline_retrieval": RetrievalFacet(
+            producer=mark.producer,
+            schema_url=mark.urls["spanline_retrieval"],
+            top_k=retrieval.top_k,
+            hits=retrieval.hits,
+            documents=retrieval.documents[:MAX_DOCUMENTS] or None,
+            span_id=retrieval.span_id,
+        )
+    }
+    if retrieval.hits is not None:
+        facets["inputStatistics"] = mark.standard("inputStatistics", rowCount=retrieval.hits)
+    return facets
