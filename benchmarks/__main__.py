@@ -34,7 +34,9 @@ def main() -> int:
         with Sink() as sink:
             for name in names:
                 results[name] = measure(name, options.n, sink.url, options.keep)
-                print(f"{name}: fg {results[name].fg / 1e3:,.0f} kI, total {results[name].total / 1e3:,.0f} kI", file=sys.stderr, flush=True)
+                print(
+                    f"{name}: fg {results[name].fg / 1e3:,.0f} kI, total {results[name].total / 1e3:,.0f} kI", file=sys.stderr, flush=True
+                )
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -99,6 +102,35 @@ def _native(*, stages: bool, operation_spans: bool) -> Bench:
     return Bench(app, provider.force_flush)
 
 
+def _spanline() -> Bench:
+    """spanline's one line, and the operations by hand; what is on comes from the variant's environment."""
+    import spanline
+
+    app = FastAPI()
+    workload.operated(app)
+    runtime = spanline.instrument(app, service="bench", namespace="bench")
+    return Bench(app, lambda: runtime.flush(60.0), lambda: _kept(runtime.settings.journal_dir, runtime.settings.base / "ledger.db"))
+
+
+def _spanline_metrics() -> Bench:
+    """Metrics of a bare endpoint: what the middleware costs alone."""
+    import spanline
+
+    app = FastAPI()
+    workload.bare(app)
+    spanline.instrument(app, service="bench", namespace="bench")
+    return Bench(app)
+
+
+def _kept(journal: Path, ledger: Path) -> dict[str, int]:
+    """Lines of the journal, and runs of the ledger where there is one."""
+    kept = {"events": sum(path.read_bytes().count(b"\n") for path in journal.glob("*.ndjson"))}
+    if ledger.exists():
+        with closing(sqlite3.connect(ledger)) as connection:
+            kept["runs"] = connection.execute("select count(*) from runs").fetchone()[0]
+    return kept
+
+
 VARIANTS: dict[str, Variant] = {
     "A": Variant("bare FastAPI", _bare),
     "A2": Variant("A again: the noise", _bare),
@@ -113,4 +145,8 @@ VARIANTS: dict[str, Variant] = {
         "E without receive/send spans + prometheus-fastapi-instrumentator",
         lambda: _opentelemetry(stages=True, receive_send=False, metrics=True),
     ),
+    "S_metrics": Variant("spanline, metrics only, no operations", _spanline_metrics, {"SPANLINE_FEATURES": "metrics"}),
+    "S_nolineage": Variant("spanline, spans and metrics", _spanline, {"SPANLINE_FEATURES": "traces,metrics", "SPANLINE_RELAY": "off"}),
+    "S": Variant("spanline, everything on, relay outside", _spanline, {"SPANLINE_RELAY": "off"}),
+    "S_relay": Variant("spanline as shipped: relay thread and SQLite ledger inside", _spanline),
 }

@@ -54,7 +54,7 @@ def shim() -> Path:
             raise BenchmarkError(f"{tool} not found; on Debian: apt-get install {package}")
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
         BUILD.mkdir(parents=True, exist_ok=True)
-        built = subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], capture_output=True, text=True)
+        built = subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=False, capture_output=True, text=True)
         if built.returncode:
             raise BenchmarkError(f"cannot compile {source}:\n{built.stderr}")
     return library
@@ -79,7 +79,9 @@ def measure(variant: str, count: int, sink: str, keep: Path | None = None) -> Re
             "nice", "valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}/{variant}",
             sys.executable, "-m", "benchmarks.worker", variant, str(count), str(shim()), sink,
         ]  # fmt: skip
-        done = subprocess.run(command, cwd=ROOT, env=_environment(variant, sink, Path(folder)), capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(
+            command, check=False, cwd=ROOT, env=_environment(variant, sink, Path(folder)), capture_output=True, text=True, timeout=1800
+        )
         if done.returncode or not done.stdout.strip():
             raise BenchmarkError(f"{variant}: exit {done.returncode}\n{done.stderr[-4000:]}")
         fg, total = _instructions(out, variant)

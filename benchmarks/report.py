@@ -10,10 +10,15 @@ from benchmarks.callgrind import Result
 
 Results = Mapping[str, Result]
 
+HEAD = (
+    "id", "variant", "fg kI", "total kI", "fg/A", "total/A", "total/B", "fg/EC_excl", "total/EC_excl",
+    "spans", "attributes", "OTLP bytes", "events", "runs",
+)  # fmt: skip
+
 
 def table(results: Results) -> str:
     """All results as a markdown table; ratios are to the comparators of the same run."""
-    head = ["id", "variant", "fg kI", "total kI", "fg/A", "total/A", "total/B", "fg/EC_excl", "total/EC_excl", "spans", "OTLP bytes", "events"]
+    head = list(HEAD)
     rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
     for name, result in results.items():
         rows.append(
@@ -27,7 +32,7 @@ def table(results: Results) -> str:
                 _ratio(result.total, results, "B", "total"),
                 _ratio(result.fg, results, "EC_excl", "fg"),
                 _ratio(result.total, results, "EC_excl", "total"),
-                *(_kept(result, key) for key in ("spans", "bytes", "events")),
+                *(_kept(result, key) for key in ("spans", "attributes", "bytes", "events", "runs")),
             ]
         )
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

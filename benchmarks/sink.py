@@ -11,7 +11,7 @@ import urllib.request
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
 class Sink:
     """The sink as a child process, ended with the `with` block. `url` is its base URL."""
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen([sys.executable, "-m", "benchmarks.sink"], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()

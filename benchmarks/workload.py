@@ -172,6 +172,57 @@ def traced(app: FastAPI, tracer: Tracer) -> None:
         return answer(text, documents)
 
 
+def operated(app: FastAPI) -> None:
+    """The endpoint with the same three stages as spanline's operations; what the API does not set is added, for 15 attributes a span."""
+    import spanline
+
+    corpus = spanline.Corpus("fees", version="2026-11-01")
+    index = spanline.Index(
+        "fees_corpus", version="commit:abc123", digest=f"sha256:{'9f' * 32}", embedding_model="e5-small@1", corpus=corpus
+    )
+    prompt = spanline.PromptTemplate("fees", version="v7", text="Use {context} to answer: {question}")
+    documents_and_scores = list(zip(DOCUMENTS, SCORES, strict=True))
+    common = {key: INFERENCE[0][key] for key in ("gen_ai.conversation.id", "server.address", "server.port")}
+    search = {**common, **{key: RETRIEVAL[0][key] for key in ("db.system.name", "db.operation.name", "gen_ai.request.model")}}
+    search_result = {key: RETRIEVAL[1][key] for key in ("retrieval.best_score", "db.response.returned_rows")}
+    verdict = {
+        key: GUARDRAIL[0][key] for key in ("gen_ai.conversation.id", "guardrail.policy", "guardrail.threshold", "guardrail.timeout_ms")
+    }
+    verdict_result = {
+        key: GUARDRAIL[1][key]
+        for key in (
+            "guardrail.score.pii",
+            "guardrail.score.toxicity",
+            "guardrail.score.injection",
+            "guardrail.categories",
+            "guardrail.blocked",
+        )
+    }
+
+    @app.post(PATH, response_model=Answer)
+    async def endpoint(body: Question) -> Answer:
+        with spanline.retrieval(index, top_k=4) as found:
+            found.attributes(search)
+            documents = await retrieve(body.question, body.top_k)
+            found.documents(documents_and_scores)
+            found.attributes(search_result)
+        with spanline.inference("openai", "gpt-4o", prompt=prompt, temperature=0.2, max_tokens=512, top_p=1.0) as call:
+            text = await generate(body.question, documents)
+            call.response(
+                model="gpt-4o-2024-06-18",
+                id="chatcmpl-9f86d081884c",
+                input_tokens=INPUT_TOKENS,
+                output_tokens=OUTPUT_TOKENS,
+                finish_reasons=["stop"],
+            )
+        with spanline.guardrail("fee-schema", version="3", phase="output") as check:
+            check.attributes(verdict)
+            await guard(text)
+            check.passed()
+            check.attributes(verdict_result)
+        return answer(text, documents)
+
+
 BODY = json.dumps({"question": "What does a wire transfer cost on a standard account, and when is it free?", "top_k": 4}).encode()
 HEADERS = [
     (b"host", b"127.0.0.1:8000"),
@@ -189,9 +240,9 @@ async def request(app: AsgiApp) -> None:
     pending = [{"type": "http.request", "body": BODY, "more_body": False}]
 
     async def receive() -> Any:
-        if pending:
-            return pending.pop()
-        await asyncio.Event().wait()  # as with a server: no disconnect comes while the app answers
+        if not pending:
+            await asyncio.Event().wait()  # as with a server: no disconnect comes while the app answers
+        return pending.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)
