@@ -49,3 +49,9 @@ class TransportError(SpanlineError):
         self.reason = reason
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+def error_type(error: BaseException) -> str:
+    """`error.type` of an exception: its qualified class name, builtins without module (OpenTelemetry semantic conventions)."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,69 @@
+"""spanline: one trace id, from an LLM answer to everything that made it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE: dict[str, str] = {
+    "instrument": "spanline.runtime.runtime",
+    "configure": "spanline.runtime.runtime",
+    "Runtime": "spanline.runtime.runtime",
+    "SpanlineMiddleware": "spanline.asgi.middleware",
+    "LineageSampler": "spanline.tracing.sampler",
+    "LineageSpanProcessor": "spanline.tracing.processor",
+    "inference": "spanline.api.inference",
+    "embedding": "spanline.api.inference",
+    "retrieval": "spanline.api.retrieval",
+    "rerank": "spanline.api.retrieval",
+    "tool": "spanline.api.steps",
+    "agent": "spanline.api.steps",
+    "workflow": "spanline.api.steps",
+    "guardrail": "spanline.api.steps",
+    "job": "spanline.api.job",
+    "context": "spanline.api.context",
+    "current": "spanline.api.context",
+    "headers": "spanline.api.context",
+    "Model": "spanline.record.references",
+    "PromptTemplate": "spanline.record.references",
+    "Index": "spanline.record.references",
+    "Corpus": "spanline.record.references",
+    "Dataset": "spanline.record.references",
+    "Code": "spanline.record.references",
+    "Release": "spanline.record.references",
+    "EvalSet": "spanline.record.references",
+    "SpanlineError": "spanline.errors",
+    "ConfigurationError": "spanline.errors",
+}
+
+__all__ = ["__version__", *_WHERE]  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from spanline.api.context import context as context, current as current, headers as headers
+    from spanline.api.inference import embedding as embedding, inference as inference
+    from spanline.api.job import job as job
+    from spanline.api.retrieval import rerank as rerank, retrieval as retrieval
+    from spanline.api.steps import agent as agent, guardrail as guardrail, tool as tool, workflow as workflow
+    from spanline.asgi.middleware import SpanlineMiddleware as SpanlineMiddleware
+    from spanline.errors import ConfigurationError as ConfigurationError, SpanlineError as SpanlineError
+    from spanline.record.references import Code as Code, Corpus as Corpus, Dataset as Dataset, EvalSet as EvalSet
+    from spanline.record.references import Index as Index, Model as Model, PromptTemplate as PromptTemplate, Release as Release
+    from spanline.runtime.runtime import Runtime as Runtime, configure as configure, instrument as instrument
+    from spanline.tracing.processor import LineageSpanProcessor as LineageSpanProcessor
+    from spanline.tracing.sampler import LineageSampler as LineageSampler
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported on first use, so that `import spanline` stays cheap (PEP 562)."""
+    where = _WHERE.get(name)
+    if where is None:
+        raise AttributeError(f"module 'spanline' has no attribute {name!r}")
+    value = getattr(import_module(where), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What users write by hand: operations, jobs, context, what is current."""

@@ -1,0 +1,121 @@
+"""Retrieval and rerank by hand: which index, which documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+from opentelemetry.trace import SpanKind
+
+import spanline.semconv as s
+from spanline._guard import guard
+from spanline.api.operation import Operation, current_sink
+from spanline.dialects.coerce import MAX_DOCUMENTS, number, text
+from spanline.record.artifact import Document
+from spanline.record.redact import clean_id
+from spanline.record.references import Index, Model
+
+_SOURCE = ("source", "file_path", "file_name", "url", "uri")
+
+
+class Retrieval(Operation):
+    """One search in an index, or one rerank; made by `retrieval()` and `rerank()`."""
+
+    def documents(self, found: Iterable[Any]) -> None:
+        """Record the documents that were found, best first; call it once.
+
+        Args:
+            found: Ids, `(id, score)` pairs, mappings with `id`, `score`, `source`, `version`, `digest`, or documents of LangChain and
+                LlamaIndex. Texts are never kept: of LangChain and LlamaIndex documents a keyed digest of the text is.
+
+        Raises:
+            Nothing of its own; what the iterable raises passes.
+        """
+        items = list(found)
+        with guard("api.documents"):
+            sink = current_sink()
+            digest = sink.digest if sink is not None else _withheld
+            documents = [document for item in items[:MAX_DOCUMENTS] if (document := _document(item, digest)) is not None]
+            self.attributes({s.HITS: len(items), s.DOCUMENTS: msgspec.json.encode(documents).decode()})
+
+    def hits(self, count: int) -> None:
+        """Record the number of documents found, where their ids are not known."""
+        self.attributes({s.HITS: count})
+
+    def _returned(self, result: Any) -> None:
+        if isinstance(result, (list, tuple)):
+            self.documents(cast("list[Any]", result))
+
+
+def retrieval(index: Index | str | None = None, *, top_k: int | None = None, provider: str | None = None) -> Retrieval:
+    """A retrieval: `with retrieval(INDEX, top_k=3) as found: found.documents(…)`.
+
+    Args:
+        index: An `Index` reference with version and digest, or its name.
+        top_k: How many documents were asked for.
+        provider: The vector store, e.g. `lancedb`.
+
+    Source: OpenTelemetry GenAI semantic conventions, retrieval span.
+    """
+    return _search("retrieval", "retrieval", index, top_k, provider)
+
+
+def rerank(model: Model | str | None = None, *, top_k: int | None = None, provider: str | None = None) -> Retrieval:
+    """A rerank of documents by a model."""
+    name = model.name if isinstance(model, Model) else model
+    attributes = {
+        s.REQUEST_MODEL: name,
+        s.TOP_K: top_k,
+        s.PROVIDER_NAME: provider,
+        s.SPANLINE_ARTIFACTS: model.encoded if isinstance(model, Model) else None,
+    }
+    return Retrieval("rerank", "rerank", name, attributes, span_kind=SpanKind.CLIENT)
+
+
+def _search(kind: str, word: str, index: Index | str | None, top_k: int | None, provider: str | None) -> Retrieval:
+    attributes: dict[str, Any] = {s.TOP_K: top_k, s.PROVIDER_NAME: provider}
+    name = index
+    if isinstance(index, Index):
+        name = index.name
+        attributes[s.INDEX_VERSION] = index.version
+        attributes[s.INDEX_DIGEST] = index.digest
+        attributes[s.SPANLINE_ARTIFACTS] = index.encoded
+    attributes[s.DATA_SOURCE_ID] = name
+    return Retrieval(kind, word, str(name) if name else None, attributes, span_kind=SpanKind.CLIENT)
+
+
+def _withheld(_value: str) -> str:
+    return "withheld"
+
+
+def _document(item: Any, digest: Callable[[str], str]) -> Document | None:
+    score: Any = None
+    if isinstance(item, (tuple, list)) and item:
+        parts = cast("tuple[Any, ...]", item)
+        item, score = parts[0], (parts[1] if len(parts) > 1 else None)
+    if isinstance(item, Mapping):
+        entry = cast(Mapping[str, Any], item)
+        score = score if score is not None else entry.get("score")
+        return _made(entry.get("id"), score, entry.get("source"), entry.get("version"), entry.get("digest"), digest)
+    if isinstance(item, (str, int)):
+        return _made(item, score, None, None, None, digest)
+    node = getattr(item, "node", item)
+    content = getattr(node, "page_content", None) or getattr(node, "text", None)
+    metadata = getattr(node, "metadata", None)
+    facts = cast(Mapping[str, Any], metadata) if isinstance(metadata, Mapping) else cast(Mapping[str, Any], {})
+    score = score if score is not None else getattr(item, "score", None)
+    name = getattr(node, "id", None) or getattr(node, "node_id", None) or getattr(node, "id_", None) or facts.get("id")
+    text_digest = digest(content) if isinstance(content, str) and content else None
+    source = next((facts[key] for key in _SOURCE if facts.get(key)), None)
+    return _made(name or text_digest, score, source, facts.get("version"), facts.get("digest") or text_digest, digest)
+
+
+def _made(name: Any, score: Any, source: Any, version: Any, content_digest: Any, digest: Callable[[str], str]) -> Document | None:
+    identifier = text(name)
+    if identifier is None:
+        return None
+    where = text(source)
+    return Document(
+        clean_id(identifier, digest), number(score), clean_id(where, digest) if where else None, text(version), text(content_digest)
+    )

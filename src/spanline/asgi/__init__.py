@@ -1,0 +1,1 @@
+"""ASGI: the middleware that begins and ends a run for every request. It imports no framework."""

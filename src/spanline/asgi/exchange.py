@@ -1,0 +1,170 @@
+"""Exchange: one request and its response, from the first byte to the last; all state of a request lives here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+import spanline.semconv as s
+from spanline._guard import guard
+from spanline.asgi.route import METHODS, route_template
+from spanline.asgi.types import Message, Receive, Scope, Send
+from spanline.errors import error_type
+from spanline.naming import request_job, websocket_job
+from spanline.record.active import ActiveRun, mark_root, provenance, run_id
+
+
+class Exchange:
+    """The state machine of one request. Made by the middleware, dropped with the request.
+
+    Args:
+        scope: The ASGI scope as it is passed down.
+        run: The run that this request is; without identity when nothing records it.
+        span: The server span; made by us or found.
+        adopted: The span is somebody else's: it is not ended here.
+        trace_hex: Trace id as 32 hex, for the response.
+    """
+
+    __slots__ = (
+        "_base", "_marked", "_provenance", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "status", "trace_hex",
+        "url_header", "websocket",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span, *, adopted: bool, trace_hex: str) -> None:
+        self.scope = scope
+        self.receive_ = receive
+        self.send_ = send
+        self.run = run
+        self.span = span
+        self.adopted = adopted
+        self.trace_hex = trace_hex
+        self.websocket = scope["type"] == "websocket"
+        self.status: int | None = None
+        self.ended = False
+        self.disconnected = False
+        self._trailers = False
+        self._marked = False
+        self._base = scope.get("root_path") or ""
+        settings = run.sink.settings
+        self._provenance = settings.provenance == "header"
+        self.url_header = f"<{settings.base_url}/r/{trace_hex}>; rel=\"describedby\"".encode("latin-1") if settings.base_url else None
+        run.name_of = self.job_name
+
+    def route(self) -> str | None:
+        """The route template as far as it is known."""
+        return self.run.route or route_template(self.scope, self._base)
+
+    def job_name(self) -> str:
+        """The job's name as far as it is known."""
+        service = self.run.sink.settings.service
+        route = self.run.route = self.route()
+        return websocket_job(service, route) if self.websocket else request_job(service, self.method(), route)
+
+    def method(self) -> str:
+        """The HTTP method, `HTTP` for one that the conventions do not know."""
+        method = self.scope.get("method", "")
+        return method if method in METHODS else "HTTP"
+
+    async def receive(self) -> Message:
+        """Pass a message on; note that the client went away."""
+        message = await self.receive_()
+        if message["type"] in ("http.disconnect", "websocket.disconnect") and not self.ended:
+            self.disconnected = True
+            self.run.aborted = not self.websocket
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on at once; add our headers to the first, end the run after the last."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.status = self.run.http_status_code = message["status"]
+            self._trailers = bool(message.get("trailers", False))
+            self._add_headers(message)
+        elif kind == "websocket.accept":
+            self._add_headers(message)
+        await self.send_(message)
+        if (
+            (kind == "http.response.body" and not message.get("more_body", False) and not self._trailers)
+            or (kind == "http.response.trailers" and not message.get("more_trailers", False))
+            or kind in ("http.response.pathsend", "websocket.close", "websocket.http.response.body")
+        ):
+            # Inside an exception handler that answers (ServerErrorMiddleware), the exception is still the one being handled.
+            error = sys.exc_info()[1] if self.status is not None and self.status >= 500 else None
+            self.end(error)
+
+    def _add_headers(self, message: Message) -> None:
+        with guard("asgi.headers"):
+            headers = list(message.get("headers", ()))
+            headers.append((b"x-trace-id", self.trace_hex.encode()))
+            if self.url_header is not None:
+                headers.append((b"link", self.url_header))
+            if self._provenance:
+                known = provenance(self.run)
+                if known:
+                    value = ", ".join(f"{kind}={name}" for kind, name in sorted(known.items()))
+                    headers.append((b"x-lineage", value.encode("ascii", "replace")[:1024]))
+            message["headers"] = headers
+            self._mark()
+
+    def _mark(self) -> None:
+        """Write the run's identity on the server span: when the response starts, for then the route is known and the span still open."""
+        run = self.run
+        if self._marked or run.span is None:
+            return
+        self._marked = True
+        base = run.sink.settings.base_url
+        mark_root(run, run_id(run), f"{base}/r/{self.trace_hex}" if base else None)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the run; the first call counts."""
+        if self.ended:
+            return
+        self.ended = True
+        with guard("asgi.end"):
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        run = self.run
+        route = run.route = self.route()
+        attributes: dict[str, Any] = {}
+        if route is not None:
+            attributes["http.route"] = route
+        status = self.status
+        if status is not None:
+            attributes["http.response.status_code"] = status
+        cancelled = error is not None and not isinstance(error, Exception)
+        closed = self.websocket and (error is None or _is_disconnect(error))
+        if cancelled:
+            run.aborted = True
+        if error is not None and not closed and not run.aborted:
+            run.error_type = error_type(error)
+            run.failed = True
+        elif status is not None and status >= 500:
+            run.error_type = str(status)
+            run.failed = True
+        elif run.aborted:
+            run.error_type = error_type(error) if cancelled and error is not None else "client_disconnected"
+        if run.error_type is not None:
+            attributes[s.ERROR_TYPE] = run.error_type
+        if self.span.is_recording():
+            self.span.set_attributes(attributes)
+            if run.failed:
+                self.span.set_status(Status(StatusCode.ERROR))
+            if not self.adopted:
+                self.span.update_name(f"{'WS' if self.websocket else self.method()} {route}" if route else ("WS" if self.websocket else self.method()))
+        self._mark()
+        if not self.adopted:
+            self.span.end()
+        if run.span is None and run.trace_id == 0:
+            # Nothing records spans (metrics only): the request itself is what is measured.
+            run.ended_ns = time.time_ns()
+            run.sink.finish(run)
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    """A WebSocket handler that was left by its client: every framework has its own class, the name is common."""
+    return type(error).__name__ in {"WebSocketDisconnect", "ClientDisconnect", "ConnectionClosed", "ConnectionClosedOK"}

@@ -1,0 +1,70 @@
+"""Request headers: the few that matter, read in one pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from spanline.settings import Settings
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+"""A request id is kept as sent when it matches (contract.md, `spanline_trace`)."""
+
+
+class HeaderReader:
+    """Picks headers by name. Immutable: one serves all requests.
+
+    Args:
+        settings: Names of the request id, tenant, subject and session headers.
+        propagation: Names of the headers that the propagator reads.
+    """
+
+    def __init__(self, settings: Settings, propagation: Iterable[str]) -> None:
+        self.propagation = frozenset(name.lower().encode("latin-1") for name in propagation)
+        facts = {
+            "request_id": settings.request_id_header,
+            "tenant": settings.tenant_header,
+            "subject": settings.subject_header,
+            "session": settings.session_header,
+        }
+        self._facts = {name.lower().encode("latin-1"): fact for fact, name in facts.items() if name}
+
+    def read(self, headers: Headers) -> tuple[dict[str, list[str]], dict[str, str], dict[bytes, bytes]]:
+        """Headers of one request.
+
+        Returns:
+            The carrier for the propagator (name to values; empty when none of its headers is there), the facts (`request_id`,
+            `tenant`, `subject`, `session`), and `host` and `user-agent` as bytes.
+        """
+        carrier: dict[str, list[str]] = {}
+        facts: dict[str, str] = {}
+        others: dict[bytes, bytes] = {}
+        for name, value in headers:
+            fact = self._facts.get(name)
+            if fact is not None:
+                facts[fact] = value.decode("latin-1")
+            if name in self.propagation:
+                carrier.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+            elif name in (b"host", b"user-agent"):
+                others[name] = value
+        request_id = facts.get("request_id")
+        if request_id is not None and not REQUEST_ID.match(request_id):
+            del facts["request_id"]
+        return carrier, facts, others
+
+
+def server_address(scope: Any, host: bytes | None) -> dict[str, str | int]:
+    """`server.address` and `server.port` from the Host header, else from the server (HTTP semantic conventions)."""
+    if host:
+        name, colon, port = host.decode("latin-1").rpartition(":")
+        if colon and port.isdigit() and len(port) < 6:
+            return {"server.address": name.strip("[]"), "server.port": int(port)}
+        return {"server.address": host.decode("latin-1").strip("[]")}
+    server = scope.get("server")
+    if server:
+        address, port = server
+        return {"server.address": address, "server.port": port} if port is not None else {"server.address": address}
+    return {}

@@ -1,0 +1,138 @@
+"""From the readings of a run to the operations, usage, artifacts and guardrails of its record; each response counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from spanline.dialects.reader import Reading
+from spanline.record.artifact import Artifact, Retrieval
+from spanline.record.run import MAX_OPERATIONS, ModelUsage, Operation, RunRecord, Usage
+
+_EVIDENCE = {"observed": 2, "declared": 1, "inferred": 0}
+_SUMS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
+
+
+def assemble(record: RunRecord, readings: Iterable[Reading], declared: Iterable[Artifact], dropped: int) -> None:
+    """Fill the record from its readings, in the order of their start.
+
+    Args:
+        record: Filled in place: operations, usage, artifacts, guardrails.
+        readings: What the spans said, in any order.
+        declared: References given to the run itself (`job()`, `context()`).
+        dropped: Operations that were counted and not kept.
+    """
+    ordered = sorted(readings, key=lambda reading: reading.started_ns)
+    operations = [reading.operation for reading in ordered]
+    if len(operations) > 1:
+        mark_rollups(operations)
+    record.usage = total(operations)
+    record.artifacts = merge([*declared, *(artifact for reading in ordered for artifact in reading.artifacts)])
+    record.guardrails = [reading.guardrail for reading in ordered if reading.guardrail is not None]
+    record.operations_dropped = dropped + max(len(operations) - MAX_OPERATIONS, 0)
+    record.operations = operations[:MAX_OPERATIONS]
+
+
+def mark_rollups(operations: list[Operation]) -> None:
+    """Mark the operations that repeat what another one reports.
+
+    Of several inferences with one response id the innermost, or the first, is the one that counts; an inference around
+    another one of the same model without response id of its own is a roll-up too.
+    """
+    parents = {operation.span_id: operation for operation in operations}
+    for operation in operations:
+        if operation.kind not in {"inference", "embedding"}:
+            continue
+        outer = parents.get(operation.parent_span_id or "")
+        seen = 0
+        while outer is not None and seen < 64:
+            if outer.kind == operation.kind and (
+                (outer.response_id == operation.response_id)
+                or (outer.response_id is None or operation.response_id is None) and outer.request_model == operation.request_model
+            ):
+                outer.rollup = True
+            outer = parents.get(outer.parent_span_id or "")
+            seen += 1
+    first: dict[str, Operation] = {}
+    for operation in operations:
+        if operation.response_id is None or operation.rollup or operation.kind not in {"inference", "embedding"}:
+            continue
+        twin = first.setdefault(operation.response_id, operation)
+        if twin is not operation:
+            # Siblings of one response: what has usage counts.
+            if twin.usage is None and operation.usage is not None:
+                twin.rollup = True
+                first[operation.response_id] = operation
+            else:
+                operation.rollup = True
+
+
+def total(operations: list[Operation]) -> Usage | None:
+    """Usage of a run: inference and embedding, roll-ups left out; None when no model said anything."""
+    usage = Usage()
+    by_model: dict[tuple[str | None, str | None, str], ModelUsage] = {}
+    for operation in operations:
+        said = operation.usage
+        if said is None or operation.rollup or operation.kind not in {"inference", "embedding"}:
+            continue
+        key = (operation.provider, operation.response_model or operation.request_model, operation.kind)
+        model = by_model.get(key)
+        if model is None:
+            model = by_model[key] = ModelUsage(provider=key[0], model=key[1], operation=key[2])
+        if said.input_tokens is not None:
+            model.input_tokens = (model.input_tokens or 0) + said.input_tokens
+            if operation.kind == "embedding":
+                usage.embedding_input_tokens = (usage.embedding_input_tokens or 0) + said.input_tokens
+            else:
+                usage.input_tokens = (usage.input_tokens or 0) + said.input_tokens
+        if said.output_tokens is not None:
+            model.output_tokens = (model.output_tokens or 0) + said.output_tokens
+            if operation.kind == "inference":
+                usage.output_tokens = (usage.output_tokens or 0) + said.output_tokens
+        for name in _SUMS:
+            more = getattr(said, name)
+            if more is not None:
+                setattr(usage, name, (getattr(usage, name) or 0) + more)
+        if said.cost_usd is not None:
+            usage.cost_usd = (usage.cost_usd or 0.0) + said.cost_usd
+    if not by_model:
+        return None
+    usage.by_model = list(by_model.values())
+    return usage
+
+
+def merge(artifacts: list[Artifact]) -> list[Artifact]:
+    """Each artifact once for each role: the best evidence, what either knows, and the documents of both."""
+    found: dict[tuple[str, str, str | None, str, str | None], Artifact] = {}
+    for artifact in artifacts:
+        # Another digest under the same label is another artifact: the conflict must stay visible.
+        key = (artifact.kind, artifact.name, artifact.version, artifact.role, artifact.digest)
+        known = found.get(key)
+        found[key] = artifact if known is None else _joined(known, artifact)
+    return list(found.values())
+
+
+def _joined(a: Artifact, b: Artifact) -> Artifact:
+    if a is b or a == b:
+        return a
+    return msgspec.structs.replace(
+        a,
+        evidence=a.evidence if _EVIDENCE[a.evidence] >= _EVIDENCE[b.evidence] else b.evidence,
+        owner=a.owner or b.owner,
+        stage=a.stage or b.stage,
+        uri=a.uri or b.uri,
+        made_of=a.made_of or b.made_of,
+        retrieval=_retrievals(a.retrieval, b.retrieval),
+    )
+
+
+def _retrievals(a: Retrieval | None, b: Retrieval | None) -> Retrieval | None:
+    if a is None or b is None or a.span_id == b.span_id:
+        return a or b
+    return Retrieval(
+        top_k=a.top_k if a.top_k is not None else b.top_k,
+        hits=None if a.hits is None and b.hits is None else (a.hits or 0) + (b.hits or 0),
+        documents=a.documents + b.documents,
+        span_id=a.span_id,
+    )

@@ -1,0 +1,236 @@
+"""ActiveRun: a run that is being recorded, and where to find the one that is current.
+
+This is plain data with two look-ups, so that the middleware, the span processor and the operations by hand, which know
+nothing of one another, speak of the same run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import spanline.semconv as s
+from spanline.identity import child_run_id, run_id_of
+from spanline.record.artifact import Artifact
+from spanline.record.run import Evaluation, JobRef, RunRecord
+from spanline.settings import Settings
+
+MAX_TAGS = 64
+
+
+class Sink(Protocol):
+    """What a run is handed to when it has ended: the runtime."""
+
+    settings: Settings
+    tracer: Any
+    """OpenTelemetry tracer for operations by hand."""
+
+    def digest(self, value: str) -> str:
+        """Keyed digest of content or of an id of a person."""
+        ...
+
+    def finish(self, run: ActiveRun) -> None:
+        """Record the run: first terminal event, or a further one when `run.sequence` is above 0."""
+        ...
+
+    def started(self, run: ActiveRun) -> None:
+        """Journal the START of a run that takes long, or of a `job()`."""
+        ...
+
+    def dropped(self, reason: str, amount: int = 1) -> None:
+        """Count what was not kept."""
+        ...
+
+
+class ActiveRun:
+    """One run while it goes on.
+
+    Filled by whoever knows something: identity by the span processor, request facts by the middleware, readings by every
+    finished span, context by the user. Thread-safety: appends and single assignments only; `finish` takes what is there.
+    """
+
+    __slots__ = (
+        "aborted",
+        "artifacts",
+        "children",
+        "dropped_operations",
+        "ended_ns",
+        "environment",
+        "error_type",
+        "evaluations",
+        "failed",
+        "http_status_code",
+        "is_job",
+        "job",
+        "job_event_sent",
+        "last_late_ns",
+        "metrics",
+        "name_of",
+        "open_spans",
+        "owner",
+        "parameters",
+        "parent_link",
+        "parent_run",
+        "readings",
+        "record",
+        "request_id",
+        "root_name",
+        "route",
+        "sampled",
+        "sequence",
+        "session",
+        "sink",
+        "source_path",
+        "span",
+        "span_id",
+        "start_sent",
+        "started_ns",
+        "subject",
+        "tags",
+        "tenant",
+        "trace_id",
+        "weight",
+    )  # fmt: skip
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.span: Any = None
+        self.trace_id = 0
+        self.span_id = 0
+        self.owner = True
+        """False for a child run: the trace's run belongs to another job."""
+        self.parent_link: tuple[str, str] | None = None
+        """`(namespace, job)` of the owner, from the remote tracestate entry."""
+        self.parent_run: ActiveRun | None = None
+        """The enclosing run, or the one that claimed the trace first."""
+        self.sampled = True
+        self.started_ns = 0
+        self.ended_ns = 0
+        self.job: str | None = None
+        """The job's name once it is settled."""
+        self.name_of: Callable[[], str] | None = None
+        """Tells the job's name as far as it is known (the route is matched late)."""
+        self.root_name: str | None = None
+        self.route: str | None = None
+        self.is_job = False
+        self.request_id: str | None = None
+        self.tenant: str | None = None
+        self.subject: str | None = None
+        self.session: str | None = None
+        self.environment: str | None = None
+        self.tags: dict[str, str] = {}
+        self.http_status_code: int | None = None
+        self.error_type: str | None = None
+        self.failed = False
+        self.aborted = False
+        self.readings: list[Any] = []
+        self.artifacts: list[Artifact] = []
+        self.evaluations: list[Evaluation] = []
+        self.parameters: dict[str, str] = {}
+        self.metrics: dict[str, float] = {}
+        self.source_path: str | None = None
+        self.dropped_operations = 0
+        self.open_spans = 0
+        self.children = 0
+        self.weight = 0
+        self.sequence = 0
+        self.start_sent = False
+        self.job_event_sent = False
+        self.last_late_ns = 0
+        self.record: RunRecord | None = None
+
+    def job_name(self) -> str:
+        """The job's name, as far as it is known now."""
+        if self.job is not None:
+            return self.job
+        if self.name_of is not None:
+            return self.name_of()
+        return f"{self.sink.settings.service}.trace"
+
+    def owner_job(self) -> tuple[str, str]:
+        """`(namespace, job)` that owns the trace's run."""
+        if self.parent_link is not None:
+            return self.parent_link
+        if self.parent_run is not None:
+            return self.parent_run.owner_job()
+        return self.sink.settings.namespace, self.job_name()
+
+    def parent_job(self, run_id_of: Callable[[ActiveRun], str], trace_run_id: str) -> tuple[JobRef, JobRef] | None:
+        """Parent and root of a child run; None for the trace's own run."""
+        if self.owner:
+            return None
+        namespace, job = self.owner_job()
+        root = JobRef(run_id=trace_run_id, namespace=namespace, name=job)
+        parent = self.parent_run
+        if parent is None:
+            return root, root
+        return JobRef(run_id=run_id_of(parent), namespace=parent.sink.settings.namespace, name=parent.job_name()), root
+
+    @property
+    def finished(self) -> bool:
+        """The first terminal event is out."""
+        return self.ended_ns != 0
+
+    def has_lineage(self) -> bool:
+        """The run holds an operation, an artifact reference or is a `job()`."""
+        return bool(self.readings or self.artifacts or self.is_job or self.dropped_operations or self.evaluations)
+
+    def touch(self) -> None:
+        """Something came after the end: a further terminal event is due."""
+        self.last_late_ns = time.monotonic_ns()
+
+
+CURRENT: ContextVar[ActiveRun | None] = ContextVar("spanline_run", default=None)
+"""The run of the current request or job."""
+
+SEED: ContextVar[ActiveRun | None] = ContextVar("spanline_seed", default=None)
+"""Set only while a local root span is started on purpose: the span processor puts its identity on this run."""
+
+CONTEXT: ContextVar[Mapping[str, Any]] = ContextVar("spanline_context", default={})  # noqa: B039  (never changed in place)
+"""Facts of `context()` blocks, for runs that begin inside."""
+
+RUN_OF_SPAN: dict[int, ActiveRun] = {}
+"""Run of every open span, and of every root span until its run is forgotten, by span id."""
+
+SINKS: list[Sink] = []
+"""Configured runtimes, the last one takes what no middleware claims."""
+
+
+def apply_facts(run: ActiveRun, facts: Mapping[str, Any]) -> None:
+    """Put the facts of `context()` or of request headers on a run: people as keyed digests, tags as they are."""
+    for name in ("tenant", "subject", "session"):
+        value = facts.get(name)
+        if value is not None:
+            setattr(run, name, run.sink.digest(str(value)))
+    tags = facts.get("tags")
+    if tags:
+        run.tags = dict(list({**run.tags, **tags}.items())[:MAX_TAGS])
+    if run.finished:
+        run.touch()
+
+
+def run_id(run: ActiveRun) -> str:
+    """The run's id: the trace id as a UUID for the trace's owner, else uuid5 of trace and span."""
+    return run_id_of(run.trace_id) if run.owner else child_run_id(run.trace_id, run.span_id)
+
+
+def provenance(run: ActiveRun) -> dict[str, str]:
+    """Name and version of model, prompt and index that the run used so far, by kind."""
+    found: dict[str, str] = {}
+    for artifact in [*run.artifacts, *(artifact for reading in list(run.readings) for artifact in reading.artifacts)]:
+        if artifact.kind in {"model", "prompt", "index"}:
+            found[artifact.kind] = artifact.dataset[1]
+    return found
+
+
+def mark_root(run: ActiveRun, run_id: str, url: str | None) -> None:
+    """Write the run's identity on its root span, so that a Collector or Grafana can link without us."""
+    span = run.span
+    if span is None or not span.is_recording():
+        return
+    attributes = {s.RUN_ID: run_id, s.JOB_NAMESPACE: run.sink.settings.namespace, s.JOB_NAME: run.job_name()}
+    if url is not None:
+        attributes[s.RUN_URL] = url
+    span.set_attributes(attributes)

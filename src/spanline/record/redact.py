@@ -1,0 +1,51 @@
+"""Redaction of ids: what of a document id or source may leave (contract.md, "Datasets")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from spanline.record.artifact import Artifact, Document
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+
+
+def clean_id(value: str, digest: Callable[[str], str]) -> str:
+    """A document id as it may leave: URL query, fragment and user part cut, e-mail addresses as keyed digests.
+
+    Args:
+        value: The id as recorded.
+        digest: Makes a keyed digest of a value that names a person.
+    """
+    if "://" in value:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            return digest(value)
+        value = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    if "@" in value:
+        value = _EMAIL.sub(lambda match: digest(match.group().lower()), value)
+    return value
+
+
+def clean_documents(artifact: Artifact, digest: Callable[[str], str]) -> Artifact:
+    """The artifact with the ids and sources of its documents cleaned; the same object when nothing was to be done."""
+    retrieval = artifact.retrieval
+    if retrieval is None or not any(_suspicious(document) for document in retrieval.documents):
+        return artifact
+    documents = tuple(
+        msgspec.structs.replace(
+            document,
+            id=clean_id(document.id, digest),
+            source=clean_id(document.source, digest) if document.source is not None else None,
+        )
+        for document in retrieval.documents
+    )
+    return msgspec.structs.replace(artifact, retrieval=msgspec.structs.replace(retrieval, documents=documents))
+
+
+def _suspicious(document: Document) -> bool:
+    return "@" in document.id or "://" in document.id or (document.source is not None and ("@" in document.source or "://" in document.source))

@@ -1,0 +1,280 @@
+"""Runtime: what `configure()` makes: it takes finished runs, measures, journals and delivers them."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from spanline._guard import guard, logger, on_internal_error, set_strict
+from spanline.api.job import parent_id_from_environment
+from spanline.asgi.types import ASGIApp, Scope
+from spanline.errors import ConfigurationError
+from spanline.journal.writer import JournalWriter
+from spanline.lineage.events import job_facet_key, start_event, terminal_event
+from spanline.record.active import SINKS, ActiveRun
+from spanline.record.digest import keyed_digest, load_or_make_key
+from spanline.record.labels import Labels
+from spanline.record.release import discover_release
+from spanline.record.run import RunRecord
+from spanline.runtime.delivery import LedgerHolder, relay_of
+from spanline.runtime.pages import Pages
+from spanline.runtime.ticker import Ticker
+from spanline.runtime.tracing import set_up
+from spanline.settings import Settings, slug
+from spanline.tracing.processor import LineageSpanProcessor
+from spanline.tracing.record import record_of
+
+PRODUCER = "https://github.com/spanline/spanline/tree/0.1.0"
+MAX_JOB_KEYS = 1000
+
+
+class Runtime:
+    """A configured spanline. Made by `configure()` or `instrument()`.
+
+    Thread-safety: all methods may be called from any thread. Fork: a child journals into a segment of its own and relays for itself.
+    """
+
+    def __init__(self, settings: Settings, *, tracer_provider: TracerProvider | None = None, registry: Any = None, app: Any = None) -> None:
+        self.settings = settings
+        self.tracer: trace.Tracer = trace.NoOpTracer()
+        self.metrics: Any = None
+        self.processor: LineageSpanProcessor | None = None
+        self.ledgers = LedgerHolder(settings)
+        self.relay: Any = None
+        self._closed = settings.disabled
+        self._journal: JournalWriter | None = None
+        self._job_keys: OrderedDict[Hashable, None] = OrderedDict()
+        self._provider: TracerProvider | None = None
+        self._parent = parent_id_from_environment(settings)
+        self._ticker = Ticker(self._tick)
+        self._pages = Pages(self, app)
+        for warning in settings.warnings:
+            logger.warning("spanline: %s", warning)
+        if settings.disabled:
+            return
+        if settings.strict:
+            set_strict(True)
+        self._key = settings.hash_key.encode() if settings.hash_key else load_or_make_key(settings.base)
+        if "metrics" in settings.features:
+            with guard("runtime.metrics"):
+                from spanline.metrics.engine import Metrics
+
+                self.metrics = Metrics(registry, label_cap=settings.label_cap)
+                on_internal_error(self.metrics.internal_error)
+        self.labels = Labels(settings.base / "labels" / f"{slug(settings.namespace)}.ndjson" if self.lineage else None)
+        if self.lineage or "traces" in settings.features:
+            self._provider, self.processor = set_up(settings, tracer_provider)
+            self.tracer = self._provider.get_tracer("spanline", "0.1.0")
+        resource = dict(self._provider.resource.attributes) if self._provider is not None else {}
+        self.release = None
+        with guard("runtime.release"):
+            self.release = discover_release(os.environ, resource)
+        if self.lineage:
+            self._journal = JournalWriter(
+                settings.journal_dir,
+                max_segment_bytes=settings.segment_max_bytes,
+                max_age_s=settings.segment_max_age_s,
+                max_bytes=settings.journal_max_bytes,
+                min_free_ratio=settings.min_free_ratio,
+                on_drop=self.dropped,
+            )
+            if settings.relay != "off":
+                with guard("runtime.relay"):
+                    self.relay = relay_of(settings, self.ledgers)
+        SINKS.append(self)
+        atexit.register(self.close)
+
+    @property
+    def lineage(self) -> bool:
+        """Lineage is recorded."""
+        return "lineage" in self.settings.features and not self.settings.disabled
+
+    # What a run is handed to -------------------------------------------------------------------------------------------------
+
+    def digest(self, value: str) -> str:
+        """Keyed digest of content or of an id of a person: `hmac-sha256:<key id>:<hex>`."""
+        return keyed_digest(self._key, value)
+
+    def finish(self, run: ActiveRun) -> None:
+        """Record a run that has ended, or a straggler of one."""
+        with guard("runtime.finish"):
+            if self._closed and self._journal is None:
+                return
+            if not run.has_lineage() and self.settings.record != "all":
+                return
+            previous: RunRecord | None = run.record
+            record = run.record = self._record(run)
+            record.conflicts, new = self.labels.check(record.artifacts, record.run_id)
+            if self.metrics is not None:
+                with guard("runtime.measure"):
+                    self.metrics.record(record, route=run.route, sampled=run.sampled, previous=previous, new_conflicts=new)
+            if self.lineage:
+                self._write(record)
+
+    def started(self, run: ActiveRun) -> None:
+        """Journal the START of a `job()`, or of a run that has been open for long."""
+        with guard("runtime.start"):
+            if self._journal is None or (not run.has_lineage() and self.settings.record != "all"):
+                return
+            line = start_event(self._record(run), producer=PRODUCER, schema_base=self.settings.schema_base)
+            self._append(line)
+
+    def dropped(self, reason: str, amount: int = 1) -> None:
+        """Count what could not be kept."""
+        if self.metrics is not None:
+            self.metrics.dropped(reason, amount)
+
+    def in_flight(self, delta: int) -> None:
+        """Count requests that are being served."""
+        if self.metrics is not None:
+            self.metrics.in_flight(delta)
+
+    def _record(self, run: ActiveRun) -> RunRecord:
+        settings = self.settings
+        return record_of(
+            run, release=self.release, environment=settings.environment, base_url=settings.base_url, parent=self._parent if run.owner else None
+        )
+
+    def _write(self, record: RunRecord) -> None:
+        key = job_facet_key(record)
+        first = key not in self._job_keys
+        if first:
+            self._job_keys[key] = None
+            if len(self._job_keys) > MAX_JOB_KEYS:
+                self._job_keys.popitem(last=False)
+        self._append(terminal_event(record, producer=PRODUCER, schema_base=self.settings.schema_base, job_facets=first))
+
+    def _append(self, line: bytes) -> None:
+        if self._journal is not None and self._journal.write(line) and self.relay is not None:
+            self.relay.start()
+            self.relay.wake()
+
+    # The app -----------------------------------------------------------------------------------------------------------------
+
+    def page(self, scope: Scope) -> ASGIApp | None:
+        """The page of ours that answers this request; None when the app does."""
+        return self._pages.find(scope)
+
+    def begin(self) -> None:
+        """The app serves in this process: start the relay and the ticker here."""
+        if self.settings.disabled:
+            return
+        self._ticker.start()
+        if self.relay is not None:
+            self.relay.start()
+
+    def _tick(self) -> None:
+        if self.processor is not None:
+            self.processor.sweep()
+
+    # Flush and close ---------------------------------------------------------------------------------------------------------
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Send late spans, and wait until spans are exported and all consumers have what was journalled.
+
+        Args:
+            timeout_s: Deadline. Unit: seconds.
+
+        Returns:
+            Everything has left before the deadline.
+        """
+        deadline = time.monotonic() + timeout_s
+        done = True
+        with guard("runtime.flush"):
+            if self.processor is not None:
+                self.processor.force_flush()
+            if self.relay is not None:
+                done = self.relay.flush(max(deadline - time.monotonic(), 0.0))
+            if self._provider is not None:
+                done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
+            return done
+        return False
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Flush, seal the journal's segment and stop. What is journalled and not delivered is delivered after the next start.
+
+        Args:
+            timeout_s: Deadline. Unit: seconds.
+
+        Returns:
+            Everything has left before the deadline.
+        """
+        if self._closed:
+            return True
+        self._closed = True
+        deadline = time.monotonic() + timeout_s
+        done = True
+        atexit.unregister(self.close)
+        with guard("runtime.close"):
+            self._ticker.stop()
+            if self.processor is not None:
+                self.processor.force_flush()
+            journal, self._journal = self._journal, None
+            if journal is not None:
+                journal.close()
+            if self in SINKS:
+                SINKS.remove(self)
+            if self.relay is not None:
+                done = self.relay.close(max(deadline - time.monotonic(), 0.0))
+            if self._provider is not None:
+                done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
+            self.ledgers.close()
+        return done
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def configure(**settings: Any) -> Runtime:
+    """Configure spanline without an app: scripts, workers, `SpanlineMiddleware` around any ASGI app.
+
+    Args:
+        **settings: Names of `spanline.settings.Settings`; beside them `tracer_provider` (an SDK provider to use instead of the
+            global one) and `registry` (a Prometheus registry).
+
+    Raises:
+        ConfigurationError: An unknown keyword, with the nearest name, or a wrong value.
+    """
+    return _configured(settings, None)
+
+
+def instrument(app: Any, **settings: Any) -> Runtime:
+    """Instrument a FastAPI or Starlette app: middleware, `/metrics`, `/r/{id}` and `/runs`, with one line.
+
+    Args:
+        app: The app, before or after its routes are added. Several `instrument()` calls make several runtimes.
+        **settings: As for `configure()`.
+
+    Raises:
+        ConfigurationError: As for `configure()`, or the app is neither FastAPI nor Starlette.
+    """
+    from spanline.asgi.install import install
+
+    if not callable(getattr(app, "build_middleware_stack", None)):
+        raise ConfigurationError(
+            f"instrument() takes a FastAPI or Starlette app, got {type(app).__name__}; for other ASGI apps: "
+            "SpanlineMiddleware(app, spanline.configure(…))"
+        )
+    runtime = _configured(settings, app)
+    if not runtime.settings.disabled:
+        install(app, runtime)
+    return runtime
+
+
+def _configured(given: Mapping[str, Any], app: Any) -> Runtime:
+    keywords = dict(given)
+    provider = keywords.pop("tracer_provider", None)
+    registry = keywords.pop("registry", None)
+    settings = Settings.resolve(keywords)
+    return Runtime(settings, tracer_provider=provider, registry=registry, app=app)
+

@@ -1,0 +1,215 @@
+"""LineageSpanProcessor: finds the run of every span, reads each span as it ends, hands the run over when its root has ended."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import StatusCode
+
+from spanline._guard import report
+from spanline.dialects.reader import read
+from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
+from spanline.record.active import CONTEXT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts
+
+CLAIMS_KEPT = 10_000
+READING_WEIGHT = 1_500
+"""Estimated bytes of one reading, for the bound on pending bytes."""
+
+
+class LineageSpanProcessor(SpanProcessor):
+    """Gathers the finished spans of each run. One a provider, shared by all runtimes.
+
+    Works on any `TracerProvider`, ours or the user's. Never raises: the SDK does not guard its processors, and one that
+    raises breaks the request. Bounded in runs, spans and bytes by settings; what is dropped is counted.
+    """
+
+    def __init__(self) -> None:
+        self.active: OrderedDict[int, ActiveRun] = OrderedDict()
+        """Runs by root span id, oldest first; finished ones stay for the grace."""
+        self._claims: OrderedDict[int, ActiveRun] = OrderedDict()
+        self._weight = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Put the span on its run; a local root begins one."""
+        try:
+            parent = span.parent
+            if SEED.get() is None and parent is not None and not parent.is_remote:
+                run = RUN_OF_SPAN.get(parent.span_id)
+                if run is None:
+                    # The parent has ended (a background task): the run that claimed the trace, unless it is forgotten.
+                    run = self._claims.get(parent.trace_id)
+                    if run is not None and run.span_id not in self.active:
+                        run = None
+                if run is not None:
+                    run.open_spans += 1
+                    RUN_OF_SPAN[span.context.span_id] = run
+                    return
+            self._begin(span)
+        except Exception as error:  # noqa: BLE001  a guard on the hot path: a context manager would cost as much as the work
+            report("processor.on_start", error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Read the span; when it is the root, hand the run over."""
+        try:
+            context = span.context
+            if context is None:
+                return
+            span_id = context.span_id
+            run = RUN_OF_SPAN.get(span_id)
+            if run is None:
+                return
+            root = span_id == run.span_id
+            if not root:
+                del RUN_OF_SPAN[span_id]
+            run.open_spans -= 1
+            self._read(run, span, span_id)
+            if root:
+                self._end(run, span)
+            elif run.finished:
+                run.touch()
+        except Exception as error:  # noqa: BLE001  as above
+            report("processor.on_end", error)
+
+    def _begin(self, span: Span) -> None:
+        run = SEED.get()
+        if run is None:
+            if not SINKS:
+                return
+            run = ActiveRun(SINKS[-1])
+            run.root_name = span.name
+        settings = run.sink.settings
+        context = span.context
+        if settings.sampling == "follow" and not context.trace_flags.sampled:
+            return
+        run.span = span
+        run.trace_id = context.trace_id
+        run.span_id = context.span_id
+        run.sampled = context.trace_flags.sampled
+        run.started_ns = span.start_time or time.time_ns()
+        run.open_spans += 1
+        parent = span.parent
+        enclosing = RUN_OF_SPAN.get(parent.span_id) if parent is not None and not parent.is_remote else None
+        claimed = self._claims.get(context.trace_id)
+        entry = parse_tracestate_entry(context.trace_state.get(TRACESTATE_KEY, "")) if parent is not None and parent.is_remote else None
+        if entry is not None:
+            run.owner, run.parent_link = False, entry
+        elif enclosing is not None or claimed is not None:
+            run.owner, run.parent_run = False, enclosing or claimed
+        if claimed is None:
+            self._claims[context.trace_id] = run
+            if len(self._claims) > CLAIMS_KEPT:
+                self._claims.popitem(last=False)
+        facts = CONTEXT.get()
+        if facts:
+            apply_facts(run, facts)
+        RUN_OF_SPAN[context.span_id] = run
+        self.active[context.span_id] = run
+        if len(self.active) > settings.max_traces or self._weight > settings.max_pending_bytes:
+            self._evict()
+
+    def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> None:
+        attributes = span.attributes
+        if not attributes:
+            return
+        settings = run.sink.settings
+        if len(run.readings) >= settings.max_spans:
+            run.dropped_operations += 1
+            run.sink.dropped("spans")
+            return
+        parent = span.parent
+        reading = read(
+            # A mapping proxy over the SDK's locked dict: one copy is cheaper than many look-ups.
+            dict(attributes),
+            span_id=f"{span_id:016x}",
+            parent_span_id=f"{parent.span_id:016x}" if parent is not None else None,
+            started_ns=span.start_time or 0,
+            ended_ns=span.end_time or 0,
+            failed=span.status.status_code is StatusCode.ERROR,
+            service=settings.service,
+        )
+        if reading is not None:
+            run.readings.append(reading)
+            run.weight += READING_WEIGHT
+            self._weight += READING_WEIGHT
+
+    def _end(self, run: ActiveRun, span: ReadableSpan) -> None:
+        run.ended_ns = span.end_time or time.time_ns()
+        if span.status.status_code is StatusCode.ERROR:
+            run.failed = True
+        if run.error_type is None and span.attributes:
+            error_type = span.attributes.get("error.type")
+            run.error_type = str(error_type) if error_type is not None else None
+        run.sink.finish(run)
+
+    def sweep(self, *, everything: bool = False) -> None:
+        """Do what time brings: STARTs of long runs, stragglers of finished ones, runs that never end, forgetting.
+
+        Args:
+            everything: At a flush: send late spans now, without waiting for more.
+        """
+        now = time.time_ns()
+        monotonic = time.monotonic_ns()
+        for run in list(self.active.values()):
+            settings = run.sink.settings
+            age_s = (now - run.started_ns) / 1e9
+            if not run.finished:
+                if age_s > settings.trace_timeout_s:
+                    self._flush_unfinished(run)
+                elif age_s > settings.start_after_s and not run.start_sent:
+                    run.start_sent = True
+                    run.sink.started(run)
+                continue
+            if run.last_late_ns:
+                waited_s = (monotonic - run.last_late_ns) / 1e9
+                if everything or (waited_s >= 0.5 and (run.open_spans <= 0 or waited_s >= 5.0)):
+                    self._straggle(run)
+            if (now - run.ended_ns) / 1e9 > settings.straggler_grace_s and not run.last_late_ns:
+                self._forget(run)
+
+    def _straggle(self, run: ActiveRun) -> None:
+        run.last_late_ns = 0
+        run.sequence += 1
+        run.sink.finish(run)
+
+    def _flush_unfinished(self, run: ActiveRun) -> None:
+        """A root that never ends: record what is known, and take what follows as stragglers."""
+        run.sink.dropped("unfinished")
+        run.ended_ns = time.time_ns()
+        run.sink.finish(run)
+
+    def _evict(self) -> None:
+        """Over a bound: finished runs go first, then the oldest is flushed as what is known."""
+        for run in list(self.active.values()):
+            if run.finished:
+                if run.last_late_ns:
+                    self._straggle(run)
+                self._forget(run)
+                return
+        run = next(iter(self.active.values()))
+        self._flush_unfinished(run)
+        self._forget(run)
+
+    def _forget(self, run: ActiveRun) -> None:
+        self.active.pop(run.span_id, None)
+        RUN_OF_SPAN.pop(run.span_id, None)
+        self._weight -= run.weight
+        if self._claims.get(run.trace_id) is run:
+            # The claim outlives the run: a later local root of the trace is a child. Only what it holds goes.
+            run.readings = []
+        run.record = None
+        run.span = None
+
+    def shutdown(self) -> None:
+        """Send what is late."""
+        self.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send late spans now. Unit: milliseconds, as OpenTelemetry has it; it takes no waiting."""
+        try:
+            self.sweep(everything=True)
+        except Exception as error:  # noqa: BLE001  as above
+            report("processor.flush", error)
+        return True
