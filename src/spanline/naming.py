@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import NamedTuple, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_NAME = 255
 """Characters. Marquez compares names by their first 255 characters."""
+
+MAX_FITTED = 65_536
+"""Characters of a long name that its digest speaks for."""
+
+MAX_CACHED = 1024
+"""Characters of the longest string that is kept to save work."""
 
 UNKNOWN_SERVICE = "unknown_service"
 DEFAULT_NAMESPACE = "default"
@@ -81,8 +91,28 @@ class Ref(NamedTuple):
     version: str | None
 
 
+def cached(maxsize: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """`functools.lru_cache` for functions of strings that come from outside: long ones are not kept."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        remembered = lru_cache(maxsize)(function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            for arg in args:
+                if isinstance(arg, str) and len(arg) > MAX_CACHED:
+                    return function(*args, **kwargs)
+            return remembered(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
 def clean(text: str, limit: int = MAX_NAME) -> str:
     """Text without control characters, lone surrogates and direction marks, at most `limit` characters."""
+    if len(text) > limit:
+        text = text[: 4 * limit]  # a text of 10 MB is not searched to its end
     if not text.isprintable():
         text = _UNWANTED.sub("", text)
     return text if len(text) <= limit else text[:limit]
@@ -90,17 +120,16 @@ def clean(text: str, limit: int = MAX_NAME) -> str:
 
 def fit(text: str, limit: int = MAX_NAME) -> str:
     """A cleaned name of at most `limit` characters; a longer one ends in `~` and 8 hex of its digest, so that names stay apart."""
-    if not text.isprintable():
-        text = _UNWANTED.sub("", text)
+    text = clean(text, MAX_FITTED)
     if len(text) <= limit:
         return text
     return f"{text[: limit - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-@lru_cache(maxsize=256)
+@cached(256)
 def clean_namespace(namespace: str) -> str:
     """A namespace in Marquez's grammar: what is outside `[a-zA-Z0-9:/_.@+-]` becomes `_`; `default` when nothing is left."""
-    return fit(_OUTSIDE_NAMESPACE.sub("_", clean(namespace, 4 * MAX_NAME).strip())) or DEFAULT_NAMESPACE
+    return _OUTSIDE_NAMESPACE.sub("_", fit(namespace.strip())) or DEFAULT_NAMESPACE
 
 
 def is_alias(version: str) -> bool:
@@ -108,7 +137,7 @@ def is_alias(version: str) -> bool:
     return version.strip().lower() in _ALIASES
 
 
-@lru_cache(maxsize=256)
+@cached(256)
 def normalise_provider(name: str | None) -> str | None:
     """Provider as `gen_ai.provider.name` has it; None for no name, frameworks, gateways and vector stores.
 
@@ -143,10 +172,10 @@ def model_dataset_name(provider: str | None, model: str, version: str | None = N
     return dataset_name(f"{vendor}/{model}" if vendor else model, version)
 
 
-@lru_cache(maxsize=2048)
+@cached(2048)
 def dataset_name(name: str, version: str | None = None) -> str:
     """`name@version`, cleaned, at most 255 characters; a long name is cut before its version is. Aliases are left out."""
-    name = clean(name, 16 * MAX_NAME).strip()
+    name = clean(name, MAX_FITTED).strip()
     label = fit(version.strip(), 128) if version else ""
     if not label or is_alias(label):
         return fit(name)
@@ -198,6 +227,6 @@ def parse_ref(text: str) -> Ref:
     return Ref(kind, name, version)
 
 
-@lru_cache(maxsize=512)
+@cached(512)
 def _job(service: str, what: str) -> str:
     return fit(f"{service.strip() or UNKNOWN_SERVICE}.{what.strip()}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from spanline.lineage.facets import ArtifactFacet, RetrievalFacet, Stamp
 from spanline.lineage.location import without_secrets
-from spanline.naming import UNKNOWN_SERVICE, clean, clean_namespace, dataset_name, fit, is_alias
+from spanline.naming import UNKNOWN_SERVICE, cached, clean, clean_namespace, dataset_name, fit, is_alias
 from spanline.record.artifact import NAMESPACES, Artifact, Retrieval, Role
 from spanline.record.run import RunRecord
 
@@ -65,12 +64,12 @@ def _with_flow(found: list[Dataset], record: RunRecord, direction: str) -> list[
     return found
 
 
-@lru_cache(maxsize=64)
+@cached(64)
 def _flow(direction: str, service: str) -> str:
     return fit(f"{direction}.{service.strip() or UNKNOWN_SERVICE}")
 
 
-@lru_cache(maxsize=2048)
+@cached(2048)
 def _key(kind: str, namespace: str, name: str, version: str | None) -> Key:
     return clean_namespace(namespace or NAMESPACES.get(kind, "datasets")), dataset_name(name, version)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import msgspec
 
-from spanline.naming import MAX_NAME, clean
+from spanline.naming import MAX_NAME, cached, clean
 
 _SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+\.[A-Za-z0-9.-]+):(?!//)([^:]+)\Z")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
@@ -23,7 +22,7 @@ class SourceLocation(msgspec.Struct, frozen=True):
     path: str | None
 
 
-@lru_cache(maxsize=1024)
+@cached(1024)
 def without_secrets(text: str) -> str:
     """A URL without user part, query and fragment; anything else as it stands."""
     match = _URL.match(text)
@@ -33,7 +32,7 @@ def without_secrets(text: str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{path}"
 
 
-@lru_cache(maxsize=256)
+@cached(256)
 def source_location(repository: str | None, revision: str | None, path: str | None) -> SourceLocation | None:
     """Where the code is: the repository at the commit.
 
