@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # Put together here, so that this file does not hold what it looks for.
-REGISTRIES = re.compile("|".join(map(re.escape, ("pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "crates" + ".io"))))
+REGISTRIES = re.compile(
+    "|".join(map(re.escape, ("pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "crates" + ".io")))
+)
 MACHINE_PATHS = re.compile(r"(?<![\w./])/(?:work|root|home/[a-z]+|Users/[a-z]+)/(?!\.\.\.)[\w.-]")
 BINARY = {".png", ".gz", ".ico", ".woff2", ".pb", ".bin", ".parquet", ".lance"}
 

@@ -59,6 +59,9 @@ def ack(ctx: click.Context, ref: str, digest: str, ledger_url: str | None, as_js
     if as_json:
         say_json({"ref": ref, "digest": digest, "acknowledged": done})
     else:
-        say(good(f"accepted: {shown(ref)} {shown(digest)}") if done else warned(f"{shown(ref)} was never seen with digest {shown(digest)}"), err=not done)
+        say(
+            good(f"accepted: {shown(ref)} {shown(digest)}") if done else warned(f"{shown(ref)} was never seen with digest {shown(digest)}"),
+            err=not done,
+        )
     if not done:
         ctx.exit(4)

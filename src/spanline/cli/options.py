@@ -81,7 +81,10 @@ def existing_ledger(url: str | None) -> Iterator[Ledger | None]:
     file = sqlite_file(settings.effective_ledger_url)
     if file is not None and not file.exists():
         # A question makes no empty ledger.
-        say(f"no ledger at {file}: nothing was recorded there yet. Name another with --ledger, SPANLINE_LEDGER_URL or SPANLINE_HOME.", err=True)
+        say(
+            f"no ledger at {file}: nothing was recorded there yet. Name another with --ledger, SPANLINE_LEDGER_URL or SPANLINE_HOME.",
+            err=True,
+        )
         if settings.server_url:
             say(f"SPANLINE_SERVER_URL is set: the runs are at {settings.server_url}/runs", err=True)
         yield None

@@ -35,7 +35,10 @@ def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, 
         say(f"consumers  {', '.join(delivery.consumer_names) or 'none: no ledger (server extra) and no OPENLINEAGE_URL'}")
         if once:
             if not delivery.flush(timeout_s):
-                say(f"not all was delivered in {timeout_s:g} s; it stays in the journal. `spanline doctor` says what does not answer.", err=True)
+                say(
+                    f"not all was delivered in {timeout_s:g} s; it stays in the journal. `spanline doctor` says what does not answer.",
+                    err=True,
+                )
                 ctx.exit(1)
             return
         say("Ctrl-C ends it.")

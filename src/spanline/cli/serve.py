@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -110,10 +111,8 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
 
         with delivery:
             config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5)
-            try:
+            with contextlib.suppress(KeyboardInterrupt):
                 Server(config).run(sockets=[listener])
-            except KeyboardInterrupt:
-                pass
     finally:
         ledger.close()
 
@@ -127,7 +126,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"cannot make {folder}: {error.strerror}. Name another folder with SPANLINE_STATE or SPANLINE_HOME.") from error
+        raise ConfigurationError(
+            f"cannot make {folder}: {error.strerror}. Name another folder with SPANLINE_STATE or SPANLINE_HOME."
+        ) from error
 
 
 def shown_url(url: str) -> str:

@@ -96,7 +96,11 @@ def _operations(run: Mapping[str, Any], root: Tree) -> None:
     room = max(20, min(48, terminal_columns() - _BAR - 40))
     for row in plan.rows[:_MAX_OPERATIONS]:
         name = cut("  " * row.depth + shown(row.name), room)
-        facts = ", ".join(shown(fact) for fact in (row.model, row.tokens and f"{row.tokens} tokens", row.ttft and f"first token {row.ttft}", row.finish) if fact)
+        facts = ", ".join(
+            shown(fact)
+            for fact in (row.model, row.tokens and f"{row.tokens} tokens", row.ttft and f"first token {row.ttft}", row.finish)
+            if fact
+        )
         error = f"  {bad(shown(row.error))}" if row.error else ""
         branch.add(f"{name}{' ' * (room - width(name))} {_bar(row)} {row.duration:>8}  {faint(facts)}{error}".rstrip())
     hidden = plan.hidden + max(0, len(plan.rows) - _MAX_OPERATIONS)
@@ -174,7 +178,9 @@ def _upstream(run: Mapping[str, Any], root: Tree) -> None:
             words.moment(item.get("endedAt") or item.get("startedAt")), shown(item.get("evidence")),
         ]  # fmt: skip
         if branch:
-            branch.add(f"{shown(words.mapping(made).get('name') if isinstance(made, Mapping) else made)}  {faint(', '.join(f for f in facts if f))}")
+            branch.add(
+                f"{shown(words.mapping(made).get('name') if isinstance(made, Mapping) else made)}  {faint(', '.join(f for f in facts if f))}"
+            )
     if branch:
         _more(branch, len(items))
 

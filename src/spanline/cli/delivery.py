@@ -1,0 +1,97 @@
+"""Delivery of all journals of a state folder: one relay a journal, also of services that start later."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from spanline._guard import guard
+from spanline.cli.options import journals
+from spanline.relay.consumer import Consumer, TransportConsumer
+from spanline.relay.relay import Relay
+from spanline.runtime.delivery import LazyLedgerConsumer, LedgerHolder
+from spanline.settings import Settings
+from spanline.transports.config import configured
+
+if TYPE_CHECKING:
+    from spanline.ledger import Ledger
+
+LOOK_S = 1.0
+"""How often new journals are looked for. Unit: seconds."""
+CLOSE_S = 5.0
+
+
+class Delivery:
+    """Runs the relays between `with` and its end.
+
+    Args:
+        settings: Where to deliver to, and the state folder.
+        directory: One journal, or a folder of journals; all services of the state folder by default.
+        ledger: A ledger that is open already; else the settings say whether one is kept.
+
+    Raises:
+        ConfigurationError: A transport is configured wrongly.
+
+    Thread-safety: one thread looks for new journals, and each relay has its own.
+    """
+
+    def __init__(self, settings: Settings, directory: Path | None, *, ledger: Ledger | None = None) -> None:
+        self.folder = directory if directory is not None else settings.base / "journal"
+        self._directory = directory
+        self._settings = settings
+        self._ledger = ledger
+        self._holder = LedgerHolder(settings)
+        self._relays: dict[Path, Relay] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="spanline-journals", daemon=True)
+        self.consumer_names = [consumer.name for consumer in self._consumers()]
+
+    def _consumers(self) -> list[Consumer]:
+        """New consumers, since each has the state of one journal."""
+        found: list[Consumer] = []
+        if self._ledger is not None:
+            from spanline.ledger.consumer import LedgerConsumer
+
+            found.append(LedgerConsumer(self._ledger))
+        elif self._holder.wanted:
+            found.append(LazyLedgerConsumer(self._holder))
+        found.extend(TransportConsumer(name, transport, preset) for name, transport, preset in configured(self._settings))
+        return found
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join(CLOSE_S)
+        _each(list(self._relays.values()), CLOSE_S, lambda relay, left: relay.close(left))
+        self._holder.close()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Deliver what is in the journals now; whether all of it went."""
+        return _each(list(self._relays.values()), timeout_s, lambda relay, left: relay.flush(left))
+
+    def _watch(self) -> None:
+        while not self._stop.wait(LOOK_S):
+            self._look()
+
+    def _look(self) -> None:
+        with guard("cli.delivery"):
+            for folder in journals(self._directory, self._settings):
+                if folder not in self._relays and self.consumer_names:
+                    relay = Relay(folder, self._consumers())
+                    self._relays[folder] = relay
+                    relay.start()
+
+
+def _each(relays: list[Relay], timeout_s: float, do: Callable[[Relay, float], bool]) -> bool:
+    """Do something with every relay within one deadline, also when an earlier one failed."""
+    deadline = time.monotonic() + timeout_s
+    done = [do(relay, max(0.1, deadline - time.monotonic())) for relay in relays]
+    return all(done)
