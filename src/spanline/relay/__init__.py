@@ -1,0 +1,1 @@
+"""The relay: carries journalled events to their consumers, at least once and in order per run."""

@@ -1,0 +1,1 @@
+"""Transports: where events are sent; one attempt each, everything about trying again is the relay's."""

@@ -1,0 +1,239 @@
+"""The HTTP transport: the OpenLineage API over a kept-alive connection, one attempt an event."""
+
+from __future__ import annotations
+
+import email.utils
+import gzip
+import http.client
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import urllib3
+
+from spanline.errors import ConfigurationError, TransportError
+from spanline.transports.base import BatchError, MalformedAnswer
+from spanline.transports.options import flag, mapping, number, text
+
+ENDPOINT = "api/v1/lineage"
+CONNECT_S = 2.0
+READ_S = 10.0
+
+_GZIP_LEVEL = 3
+_ANSWER_BYTES = 256 * 1024
+_LONGEST_WAIT_S = 3600.0
+
+_encoder = msgspec.json.Encoder()
+
+
+class HttpTransport:
+    """Posts events to an OpenLineage consumer.
+
+    Nothing is retried and no redirect is followed: the relay decides what happens after a failure.
+
+    Args:
+        url: Base of the consumer, `http://` or `https://`.
+        endpoint: Path below it. Source: openlineage-python, `OPENLINEAGE_ENDPOINT`.
+        api_key: Sent as a bearer token; never logged, never part of an error.
+        headers: Further headers of every request.
+        compress: gzip the body.
+        verify: Check the certificate of the other end.
+        ca_file: Certificates to check it with, in place of the system's.
+        connect_s: Timeout of connecting. Unit: seconds.
+        read_s: Timeout of the answer. Unit: seconds.
+    """
+
+    kind = "http"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        endpoint: str = ENDPOINT,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        compress: bool = False,
+        verify: bool = True,
+        ca_file: str | None = None,
+        connect_s: float = CONNECT_S,
+        read_s: float = READ_S,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigurationError(f"transport url {url!r}: expected an http:// or https:// URL")
+        self.base = url.rstrip("/")
+        self.url = f"{self.base}/{endpoint.lstrip('/')}"
+        self._headers = {"content-type": "application/json", "user-agent": "spanline", **(headers or {})}
+        if api_key:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self.compress = compress
+        self._verify = verify
+        self._ca_file = ca_file
+        self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
+        self._pool: urllib3.PoolManager | None = None
+        self._pid = 0
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> HttpTransport:
+        """From a transport of `openlineage.yml`. Source: openlineage-python, HttpConfig.
+
+        Raises:
+            ConfigurationError: A wrong or missing option.
+        """
+        verify = options.get("verify", True)
+        seconds = number(options, "timeout", READ_S)
+        return cls(
+            text(options, "url"),
+            endpoint=text(options, "endpoint", ENDPOINT),
+            api_key=_api_key(mapping(options, "auth")),
+            headers={str(key): str(value) for key, value in mapping(options, "custom_headers").items()},
+            compress=_compression(options.get("compression")),
+            verify=flag(options, "verify", True) if not isinstance(verify, str) else True,
+            ca_file=verify if isinstance(verify, str) else None,
+            connect_s=min(CONNECT_S, seconds),
+            read_s=seconds,
+        )
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Post one event.
+
+        Raises:
+            TransportError: Not answered with 2xx; `status` is None when there was no answer at all.
+        """
+        self._post(_encoder.encode(event))
+
+    def emit_batch(self, events: Sequence[bytes | Mapping[str, Any]]) -> None:
+        """Post many events as one array. Source: OpenLineage API 2.0.2, `POST /lineage/batch`.
+
+        Raises:
+            BatchError: Some were refused.
+            TransportError: All were.
+        """
+        lines = [event if isinstance(event, bytes) else _encoder.encode(event) for event in events]
+        failed, lasting = _failed_events(self._post(b"[" + b",".join(lines) + b"]"), len(lines))
+        if failed:
+            raise BatchError("refused in a batch", failed=failed, status=422 if lasting else 503)
+
+    def probe(self, path: str) -> tuple[int, bytes]:
+        """GET a path below the base: status and the beginning of the answer.
+
+        Raises:
+            TransportError: No answer.
+        """
+        return self._request("GET", f"{self.base}/{path.lstrip('/')}", None, self._headers)[:2]
+
+    def close(self, timeout_s: float) -> bool:
+        """Close the connections."""
+        if self._pool is not None and self._pid == os.getpid():
+            self._pool.clear()
+        self._pool = None
+        return True
+
+    def _post(self, body: bytes) -> bytes:
+        headers = self._headers
+        if self.compress:
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            headers = {**headers, "content-encoding": "gzip"}
+        status, answer, answered = self._request("POST", self.url, body, headers)
+        if 200 <= status < 300:
+            return answer
+        raise TransportError(f"HTTP {status}", status=status, retry_after_s=retry_after_s(answered.get("retry-after")))
+
+    def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, str]]:
+        try:
+            response = self._connections().request(
+                method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False, preload_content=False
+            )
+            try:
+                # Read to the end, so that the connection is used again; but no more than an answer can reasonably hold.
+                answer = response.read(_ANSWER_BYTES, decode_content=True)
+                if response.read(1, decode_content=False):
+                    response.close()
+                return response.status, answer, cast(Mapping[str, str], response.headers)
+            finally:
+                response.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException, ValueError) as error:
+            # The reason bears the kind of error only: urllib3's texts hold the URL, and that may hold a password.
+            cause = _root(error)
+            if _is_malformed(cause):
+                raise MalformedAnswer(f"malformed answer ({type(cause).__name__})") from error
+            raise TransportError(f"no answer ({type(cause).__name__})") from error
+
+    def _connections(self) -> urllib3.PoolManager:
+        # A forked child must not speak on the parent's connections.
+        if self._pool is None or self._pid != os.getpid():
+            options: dict[str, Any] = {"ca_certs": self._ca_file} if self._ca_file else {}
+            if not self._verify:
+                options["cert_reqs"] = "CERT_NONE"
+            self._pool = urllib3.PoolManager(num_pools=2, maxsize=1, **options)
+            self._pid = os.getpid()
+        return self._pool
+
+
+def retry_after_s(value: str | None) -> float | None:
+    """Seconds of a `Retry-After` header, given as seconds or as a date; None when it is neither. Source: RFC 9110 §10.2.3."""
+    if not value:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _LONGEST_WAIT_S)
+    try:
+        moment = email.utils.parsedate_to_datetime(value).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0.0, moment - time.time()), _LONGEST_WAIT_S)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What happened below urllib3's wrapping."""
+    if isinstance(error, urllib3.exceptions.ProtocolError) and len(error.args) > 1 and isinstance(error.args[1], BaseException):
+        return error.args[1]
+    return error
+
+
+def _is_malformed(error: BaseException) -> bool:
+    if isinstance(error, ConnectionError):
+        return False
+    return isinstance(
+        error, http.client.HTTPException | urllib3.exceptions.DecodeError | urllib3.exceptions.InvalidHeader
+    ) and not isinstance(error, http.client.IncompleteRead)
+
+
+def _failed_events(answer: bytes, count: int) -> tuple[tuple[int, ...], bool]:
+    """Indexes of `failed_events` in the answer to a batch, and whether any of them is not `retriable`.
+
+    No indexes when all were taken or the answer says nothing. Source: OpenLineage API 2.0.2, BatchResponse.
+    """
+    try:
+        found: Any = json.loads(answer) if answer.strip() else None
+    except ValueError:
+        return (), False
+    listed: Any = cast(dict[str, Any], found).get("failed_events") if isinstance(found, dict) else None
+    failed: dict[int, bool] = {}
+    for item in cast(list[Any], listed) if isinstance(listed, list) else ():
+        entry = cast(dict[str, Any], item) if isinstance(item, dict) else {}
+        index = entry.get("index")
+        if isinstance(index, int) and 0 <= index < count:
+            failed[index] = entry.get("retriable") is not True
+    return tuple(sorted(failed)), any(failed.values())
+
+
+def _api_key(auth: Mapping[str, Any]) -> str | None:
+    if not auth:
+        return None
+    if auth.get("type") != "api_key":
+        raise ConfigurationError(f"transport option auth.type {auth.get('type')!r}: expected 'api_key'")
+    key = auth.get("apiKey", auth.get("api_key"))
+    if not isinstance(key, str | int) or not key:
+        raise ConfigurationError("transport option auth.apiKey: expected a string")
+    return str(key)
+
+
+def _compression(value: object) -> bool:
+    if value in (None, "", "none"):
+        return False
+    if value == "gzip":
+        return True
+    raise ConfigurationError(f"transport option compression: expected gzip, got {value!r}")
