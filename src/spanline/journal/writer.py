@@ -67,6 +67,7 @@ class JournalWriter:
         self._max_bytes = max_bytes
         self._min_free_ratio = min_free_ratio
         self._on_drop = on_drop
+        self._keeper = Keeper(directory, max_bytes, on_drop)
         self._created_us = 0
         self._reset()
         _forget_after_fork(self)
