@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--gate", action="store_true", help="measure what the bars need and judge it")
     parser.add_argument("--json", type=Path, default=BUILD / "results.json", help="where the results go")
     parser.add_argument("--keep", type=Path, help="keep callgrind's files in this folder")
+    parser.add_argument("--docs", type=Path, help="replace the table in this page")
     options = parser.parse_args()
     names = options.variants.split(",") if options.variants else list(report.GATED if options.gate else VARIANTS)
     if unknown := [name for name in names if name not in VARIANTS]:
@@ -45,6 +46,11 @@ def main() -> int:
     print(f"{setting}\n\n{report.table(results)}")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"setting": setting, "results": [result.as_dict() for result in results.values()]}, indent=1))
+    if options.docs:
+        page = options.docs.read_text()
+        before, _, rest = page.partition(report.BEGIN)
+        after = rest.partition(report.END)[2]
+        options.docs.write_text(f"{before}{report.BEGIN}\n{setting}\n\n{report.table(results)}\n{report.END}{after}")
     if not options.gate:
         return 0
     judged = report.bars(results)

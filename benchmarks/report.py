@@ -10,6 +10,9 @@ from benchmarks.callgrind import Result
 
 Results = Mapping[str, Result]
 
+BEGIN, END = "<!-- begin: python -m benchmarks -->", "<!-- end -->"
+"""Marks of the table in docs/performance.md."""
+
 HEAD = (
     "id", "variant", "fg kI", "total kI", "fg/A", "total/A", "total/B", "fg/EC_excl", "total/EC_excl",
     "spans", "attributes", "OTLP bytes", "events", "runs",
