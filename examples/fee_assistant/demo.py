@@ -60,11 +60,11 @@ def ask(stage: Stage, question: str) -> Answer:
 def summary(run: dict[str, Any]) -> None:
     """The six answers of a run: what made it."""
     say()
-    for name, found in run["answers"].items():
-        for entry in found:
+    for question, found in run["answers"].items():
+        for number, entry in enumerate(found):
             label = f"@{entry['version']}" if entry.get("version") else ""
-            say(f"     {name:<8} {entry.get('name', '')}{label}  {entry.get('digest', '')[:19]}  ({entry.get('evidence', '')})")
-            name = ""
+            facts = f"{entry.get('name', '')}{label}  {entry.get('digest', '')[:19]}  ({entry.get('evidence', '')})"
+            say(f"     {'' if number else question:<8} {facts}")
 
 
 def story(stage: Stage) -> None:

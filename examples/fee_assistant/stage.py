@@ -70,7 +70,7 @@ class Stage:
     def prepare(self) -> None:
         """Copy documents and prompt to the work folder, and forget what an earlier start recorded."""
         self.home.mkdir(parents=True, exist_ok=True)
-        lock = self._open.enter_context(open(self.home / "lock", "w", encoding="ascii"))
+        lock = self._open.enter_context((self.home / "lock").open("w", encoding="ascii"))
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
