@@ -58,7 +58,9 @@ def _value(settings: Settings, name: str) -> str:
         return "(set)"
     if name in _URLS_WITH_PASSWORD and isinstance(value, str):
         return shown_url(value)
-    return ",".join(sorted(value)) if isinstance(value, frozenset | tuple) else str(value)
+    if isinstance(value, frozenset | tuple):
+        return ",".join(sorted(str(part) for part in cast("tuple[object, ...]", value)))
+    return str(value)
 
 
 def check_state(settings: Settings) -> Iterator[Finding]:

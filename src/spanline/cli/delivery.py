@@ -10,8 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from spanline._guard import guard
+from spanline.cli.health import DeliveryHealth
 from spanline.cli.options import journals
 from spanline.relay.consumer import Consumer, TransportConsumer
+from spanline.relay.ledger import LedgerConsumer
 from spanline.relay.relay import Relay
 from spanline.runtime.delivery import LazyLedgerConsumer, LedgerHolder
 from spanline.settings import Settings
@@ -25,6 +27,21 @@ LOOK_S = 1.0
 CLOSE_S = 5.0
 
 
+def consumers_of(settings: Settings, holder: LedgerHolder, ledger: Ledger | None = None) -> list[Consumer]:
+    """New consumers of one journal: the ledger (the one that is open already, or one that opens when needed) and what is configured.
+
+    Raises:
+        ConfigurationError: A transport is configured wrongly.
+    """
+    found: list[Consumer] = []
+    if ledger is not None:
+        found.append(LedgerConsumer(ledger))
+    elif holder.wanted:
+        found.append(LazyLedgerConsumer(holder))
+    found.extend(TransportConsumer(name, transport, preset) for name, transport, preset in configured(settings))
+    return found
+
+
 class Delivery:
     """Runs the relays between `with` and its end.
 
@@ -32,6 +49,7 @@ class Delivery:
         settings: Where to deliver to, and the state folder.
         directory: One journal, or a folder of journals; all services of the state folder by default.
         ledger: A ledger that is open already; else the settings say whether one is kept.
+        health: Told how delivery goes.
 
     Raises:
         ConfigurationError: A transport is configured wrongly.
@@ -39,28 +57,19 @@ class Delivery:
     Thread-safety: one thread looks for new journals, and each relay has its own.
     """
 
-    def __init__(self, settings: Settings, directory: Path | None, *, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self, settings: Settings, directory: Path | None, *, ledger: Ledger | None = None, health: DeliveryHealth | None = None
+    ) -> None:
         self.folder = directory if directory is not None else settings.base / "journal"
         self._directory = directory
         self._settings = settings
         self._ledger = ledger
+        self._health = health
         self._holder = LedgerHolder(settings)
         self._relays: dict[Path, Relay] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="spanline-journals", daemon=True)
-        self.consumer_names = [consumer.name for consumer in self._consumers()]
-
-    def _consumers(self) -> list[Consumer]:
-        """New consumers, since each has the state of one journal."""
-        found: list[Consumer] = []
-        if self._ledger is not None:
-            from spanline.ledger.consumer import LedgerConsumer
-
-            found.append(LedgerConsumer(self._ledger))
-        elif self._holder.wanted:
-            found.append(LazyLedgerConsumer(self._holder))
-        found.extend(TransportConsumer(name, transport, preset) for name, transport, preset in configured(self._settings))
-        return found
+        self.consumer_names = [consumer.name for consumer in consumers_of(settings, self._holder, ledger)]
 
     def __enter__(self) -> Self:
         self._look()
@@ -85,7 +94,9 @@ class Delivery:
         with guard("cli.delivery"):
             for folder in journals(self._directory, self._settings):
                 if folder not in self._relays and self.consumer_names:
-                    relay = Relay(folder, self._consumers())
+                    consumers = consumers_of(self._settings, self._holder, self._ledger)
+                    observer = self._health.observer(folder) if self._health is not None else None
+                    relay = Relay(folder, consumers, max_bytes=self._settings.journal_max_bytes, on_event=observer)
                     self._relays[folder] = relay
                     relay.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -68,12 +69,13 @@ def check_endpoints(settings: Settings, environ: Mapping[str, str]) -> Iterator[
         urllib3.PoolManager(timeout=timeout, retries=False, headers={"user-agent": "spanline-doctor"}) as pool,
         ThreadPoolExecutor(len(asked)) as threads,
     ):
-        yield from threads.map(lambda entry: _ask(pool, *entry), asked)
+        yield from threads.map(partial(_ask, pool), asked)
 
 
-def _ask(pool: urllib3.PoolManager, name: str, url: str, level: Level) -> Finding:
+def _ask(pool: urllib3.PoolManager, endpoint: tuple[str, str, Level]) -> Finding:
     import urllib3
 
+    name, url, level = endpoint
     parts = urlsplit(url)
     # Credentials in a URL are not shown.
     where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -79,3 +79,70 @@ def verify(ctx: click.Context, journal_dir: Path | None, as_json: bool) -> None:
         for finding in report.findings:
             say(f"    {warned(shown(finding.kind))}  {shown(finding.message)}")
     ctx.exit(0 if ok else 1)
+
+
+@journal.command()
+@journal_option
+@json_option
+def parked(journal_dir: Path | None, as_json: bool) -> None:
+    """List the events that a consumer refused, and why."""
+    from spanline.relay.parked import parked as parked_in
+
+    items = [{**item.shown(), "journal": folder.name} for folder in _folders(journal_dir) for item in parked_in(folder)]
+    if as_json:
+        say_json({"items": items, "next": None})
+        return
+    if not items:
+        say(good("nothing is parked"))
+        return
+    header = ["consumer", "run", "event", "status", "tries", "parked at", "reason"]
+    rows = [
+        [shown(item.get(key)) for key in ("consumer", "runId", "eventType", "status", "attempts", "parkedAt")]
+        + [warned(shown(item.get("reason")))]
+        for item in items
+    ]
+    for line in table(header, rows):
+        say(line)
+    say(faint("`spanline journal retry` tries them again"))
+
+
+@journal.command()
+@click.argument("run_id", required=False)
+@journal_option
+@json_option
+@click.pass_context
+def retry(ctx: click.Context, run_id: str | None, journal_dir: Path | None, as_json: bool) -> None:
+    """Try parked events again: those of RUN_ID, or all. Exit status 1 if something stays parked."""
+    from spanline.cli.delivery import consumers_of
+    from spanline.relay.parked import consumers as with_parked
+    from spanline.relay.retry import retry as retry_in
+    from spanline.runtime.delivery import LedgerHolder
+
+    settings = settings_for()
+    holder = LedgerHolder(settings)
+    items: list[dict[str, Any]] = []
+    for folder in _folders(journal_dir):
+        waiting = set(with_parked(folder))
+        consumers = consumers_of(settings, holder)
+        done = retry_in(folder, [consumer for consumer in consumers if consumer.name in waiting], run_id=run_id)
+        items += [{"journal": folder.name, "consumer": one.consumer, "sent": one.sent, "parked": one.parked} for one in done]
+        # What is configured no more cannot be tried.
+        items += [
+            {"journal": folder.name, "consumer": name, "sent": 0, "parked": None, "reason": "not configured here"}
+            for name in sorted(waiting - {consumer.name for consumer in consumers})
+        ]
+        for consumer in consumers:
+            consumer.close(1.0)
+    holder.close()
+    if as_json:
+        say_json({"items": items, "next": None})
+    elif not items:
+        say(good("nothing is parked"))
+    for item in () if as_json else items:
+        left = (
+            bad("is not configured here; its events stay parked")
+            if "reason" in item
+            else f"{item['sent']} sent, {item['parked']} still parked"
+        )
+        say(f"{shown(item['journal'])}  {shown(item['consumer'])}: {left}")
+    ctx.exit(1 if any(item["parked"] != 0 for item in items) else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -70,7 +70,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 @contextmanager
-def existing_ledger(url: str | None) -> Iterator[Ledger | None]:
+def existing_ledger(url: str | None) -> Generator[Ledger | None]:
     """The ledger that the option or the settings name; None, with a word on standard error, where nothing was recorded yet.
 
     Raises:

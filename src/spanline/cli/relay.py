@@ -29,7 +29,7 @@ def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, 
         make_folder(file.parent)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, frame: stop.set())
     with Delivery(settings, journal_dir) as delivery:
         say(f"journals   {delivery.folder}")
         say(f"consumers  {', '.join(delivery.consumer_names) or 'none: no ledger (server extra) and no OPENLINEAGE_URL'}")

@@ -84,7 +84,9 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
     import uvicorn
 
     from spanline.cli.delivery import Delivery
+    from spanline.cli.health import DeliveryHealth
     from spanline.ledger import Ledger
+    from spanline.metrics.engine import Metrics
     from spanline.server.app import build_app
 
     file = sqlite_file(settings.effective_ledger_url)
@@ -95,7 +97,7 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
     url = f"http://{name}:{address[1]}"
     ledger = Ledger.open(settings.effective_ledger_url)
     try:
-        delivery = Delivery(settings, journal_dir, ledger=ledger)
+        delivery = Delivery(settings, journal_dir, ledger=ledger, health=DeliveryHealth(Metrics()))
         app = build_app(ledger, replace(settings, base_url=settings.base_url or url), api=True, require_loopback=require_loopback)
 
         class Server(uvicorn.Server):

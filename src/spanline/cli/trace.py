@@ -15,20 +15,14 @@ NOT_FOUND = 4
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
 
-class _Id(click.ParamType):
-    """A trace, run, request or response id; what else could be typed is a usage error."""
-
-    name = "id"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Check the characters."""
-        if not _ID.match(value):
-            self.fail("expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -", param, ctx)
-        return value
+def _checked(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not _ID.match(value):
+        raise click.BadParameter("expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -", ctx, param)
+    return value
 
 
 @click.command()
-@click.argument("id", type=_Id(), metavar="ID")
+@click.argument("id", callback=_checked, metavar="ID")
 @ledger_option
 @json_option
 @click.pass_context

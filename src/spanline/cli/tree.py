@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from spanline.cli.text import Tree, bad, bold, cut, faint, good, shown, status, terminal_columns, warned, width
 from spanline.server import words
@@ -25,9 +25,8 @@ def tree_of(run: Mapping[str, Any]) -> list[str]:
 
 
 def _head(run: Mapping[str, Any]) -> list[str]:
-    job = run.get("job")
-    name = words.mapping(job).get("name") if isinstance(job, Mapping) else job
-    namespace = words.mapping(job).get("namespace") if isinstance(job, Mapping) else run.get("namespace")
+    name = _name_of(run.get("job"))
+    namespace = words.mapping(run.get("job")).get("namespace") or run.get("namespace")
     took = words.duration(run.get("durationSeconds"))
     started = words.moment(run.get("startedAt"))
     ago = words.ago(run.get("startedAt"))
@@ -76,8 +75,8 @@ def _conflicts(run: Mapping[str, Any], root: Tree) -> None:
 
 
 def _gaps(run: Mapping[str, Any], root: Tree) -> None:
-    gaps = run.get("gaps")
-    if not isinstance(gaps, list) or not gaps:
+    gaps = _values(run.get("gaps"))
+    if not gaps:
         return
     branch = root.add(warned("not known of this run"))
     for gap in gaps[:_MAX_ENTRIES]:
@@ -170,24 +169,26 @@ def _upstream(run: Mapping[str, Any], root: Tree) -> None:
     items = words.entries(run.get("upstream"))
     branch = root.add(bold("upstream")) if items else None
     for item in items[:_MAX_ENTRIES] if branch else ():
-        made = item.get("ref") or item.get("artifact") or item.get("name")
-        by = item.get("job")
-        job = words.mapping(by).get("name") if isinstance(by, Mapping) else by
+        made = words.text_of(item.get("ref")) or _name_of(item.get("artifact")) or words.text_of(item.get("name"))
+        job = _name_of(item.get("job"))
         facts = [
             f"by {shown(job)}" if job else "", f"run {shown(item.get('runId'))}" if item.get("runId") else "",
             words.moment(item.get("endedAt") or item.get("startedAt")), shown(item.get("evidence")),
         ]  # fmt: skip
         if branch:
-            branch.add(
-                f"{shown(words.mapping(made).get('name') if isinstance(made, Mapping) else made)}  {faint(', '.join(f for f in facts if f))}"
-            )
+            branch.add(f"{shown(made)}  {faint(', '.join(fact for fact in facts if fact))}")
     if branch:
         _more(branch, len(items))
 
 
+def _name_of(value: object) -> str:
+    """The name in an object that has one, or the text itself."""
+    return words.text_of(words.mapping(value).get("name")) or words.text_of(value)
+
+
 def _others(run: Mapping[str, Any], root: Tree) -> None:
-    others = run.get("others")
-    if isinstance(others, list) and others:
+    others = _values(run.get("others"))
+    if others:
         branch = root.add(bold("other runs with this id"))
         for other in others[:_MAX_ENTRIES]:
             branch.add(shown(words.mapping(other).get("runId") or other))
@@ -200,6 +201,10 @@ def _links(run: Mapping[str, Any], root: Tree) -> None:
     for name, url in found.items() if branch else ():
         if branch:
             branch.add(f"{name:<10} {shown(url)}")
+
+
+def _values(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _more(branch: Tree, count: int) -> None:
