@@ -1,0 +1,1 @@
+"""Metrics: one catalogue, the Prometheus engine with exemplars, and the exposition."""
