@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spanline._guard import guard, warn_once_a_minute
+from spanline.journal.keeper import Keeper
 from spanline.journal.retention import FULL, total_bytes
 from spanline.journal.segment import MAX_AGE_S, new_name
 
@@ -78,6 +80,7 @@ class JournalWriter:
         self._pid = os.getpid()
         self._fd = -1
         self._path: Path | None = None
+        self._inode = 0
         self._size = 0
         self._checked = 0
         self._opened = 0.0
@@ -144,12 +147,9 @@ class JournalWriter:
             return self._reason
         try:
             if self._fd >= 0:
-                if os.fstat(self._fd).st_nlink == 0:
-                    self._salvage()
-                elif self._size and (self._size + length > self._segment_bytes or now - self._opened >= self._max_age_s):
+                self._look_at_file(now)
+                if self._size and (self._size + length > self._segment_bytes or now - self._opened >= self._max_age_s):
                     self._finish()
-                else:
-                    self._checked = self._size
             if now >= self._check_at or self._room < length:
                 reason = self._measure(length)
                 if reason is not None:
@@ -158,8 +158,36 @@ class JournalWriter:
             if self._fd < 0:
                 self._open(now)
         except OSError as error:
-            return self._fail(error, now)
+            return self._pause(_reason(error), now)
         return None
+
+    def _look_at_file(self, now: float) -> None:
+        """Go on in a new segment when somebody deleted this one, or closed our descriptor."""
+        try:
+            there = os.fstat(self._fd)
+        except OSError:
+            there = None
+        if there is None or there.st_ino != self._inode:
+            # The number may mean another file by now, so it is not closed.
+            self._fd = -1
+        elif there.st_nlink == 0:
+            self._salvage(now)
+        else:
+            self._checked = self._size
+
+    def _salvage(self, now: float) -> None:
+        """What was written to a deleted segment since the last look goes into a new one.
+
+        Raises:
+            OSError: There is no new one yet; the deleted file is kept until there is.
+        """
+        deleted, lost = self._fd, os.pread(self._fd, self._size - self._checked, self._checked)
+        self._open(now)
+        os.close(deleted)
+        if lost:
+            reason = self._append(lost, now)
+            for _ in range(lost.count(b"\n") if reason else 0):
+                self._drop(reason or "")
 
     def _measure(self, length: int) -> str | None:
         total = total_bytes(self._directory)
@@ -184,31 +212,21 @@ class JournalWriter:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Names of one process rise even when the clock is set back: readers keep a run's events in order by them.
         self._created_us = max(time.time_ns() // 1000, self._created_us + 1)
-        self._path = self._directory / new_name(self._created_us)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path = self._directory / new_name(self._created_us)
+        self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._path = path
+        self._inode = os.fstat(self._fd).st_ino
         self._size = self._checked = 0
         self._opened = now
         self._reason = None
 
-    def _salvage(self) -> None:
-        """Somebody deleted the segment: what was written to it since the last look goes into a new one."""
-        lost = os.pread(self._fd, self._size - self._checked, self._checked)
-        os.close(self._fd)
-        self._fd = -1
-        self._open(time.monotonic())
-        if lost and os.write(self._fd, lost) == len(lost):
-            self._size = len(lost)
-        elif lost:
-            os.ftruncate(self._fd, 0)
-            for _ in range(lost.count(b"\n")):
-                self._drop("directory_missing")
-
     def _fail(self, error: OSError, now: float) -> str:
         if error.errno == errno.EBADF:
             self._fd = -1
-        elif error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}:
+        elif error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            # Who knows what is in it: a new one is begun when the disk answers again.
             self._finish()
-        return self._pause(_REASONS.get(error.errno or 0, "io_error"), now)
+        return self._pause(_reason(error), now)
 
     def _pause(self, reason: str, now: float) -> str:
         self._retry_at = self._check_at = now + CHECK_S
@@ -249,8 +267,8 @@ class JournalWriter:
 
     def _close(self) -> None:
         if self._fd >= 0:
-            if os.fstat(self._fd).st_nlink == 0 and self._size > self._checked:
-                self._salvage()
+            self._look_at_file(time.monotonic())
+        if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
         path, self._path = self._path, None
@@ -265,12 +283,17 @@ class JournalWriter:
         self._reset()
         self._keeper.reset()
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     @property
     def backlog_bytes(self) -> int:
         """Bytes of all segments now on disk."""
         return total_bytes(self._directory)
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0, "io_error")
 
 
 def _forget_after_fork(writer: JournalWriter) -> None:
