@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spanline._guard import guard, warn_once_a_minute
+from spanline.journal.disk import free_ratio, reason_of
 from spanline.journal.keeper import Keeper
 from spanline.journal.retention import FULL, total_bytes
 from spanline.journal.segment import MAX_AGE_S, new_name
@@ -22,19 +23,6 @@ CHECK_S = 1.0
 _SHARES = 8
 # A segment is at most that share of the whole, so that dropping the oldest one frees little; and a writer asks for the
 # journal's size before it has used that share of what was free, so that as many writers together stay below the limit.
-
-_REASONS = {
-    errno.ENOSPC: "disk_full",
-    errno.EDQUOT: "disk_full",
-    errno.EFBIG: "disk_full",
-    errno.EROFS: "read_only",
-    errno.EACCES: "read_only",
-    errno.EPERM: "read_only",
-    errno.ENOENT: "directory_missing",
-    errno.ENOTDIR: "directory_missing",
-    errno.EMFILE: "no_descriptors",
-    errno.ENFILE: "no_descriptors",
-}
 
 
 class JournalWriter:
@@ -158,7 +146,7 @@ class JournalWriter:
             if self._fd < 0:
                 self._open(now)
         except OSError as error:
-            return self._pause(_reason(error), now)
+            return self._pause(reason_of(error), now)
         return None
 
     def _look_at_file(self, now: float) -> None:
@@ -196,17 +184,8 @@ class JournalWriter:
         if total + length > self._max_bytes:
             return "journal_full"
         self._room = max(length, (self._max_bytes - total) // _SHARES)
-        disk = self._free_ratio()
+        disk = free_ratio(self._directory)
         return "disk_low" if disk is not None and disk < self._min_free_ratio else None
-
-    def _free_ratio(self) -> float | None:
-        for folder in (self._directory, *self._directory.parents):
-            try:
-                disk = os.statvfs(folder)
-            except FileNotFoundError:
-                continue
-            return disk.f_bavail / disk.f_blocks if disk.f_blocks else None
-        return None
 
     def _open(self, now: float) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -226,7 +205,7 @@ class JournalWriter:
         elif error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             # Who knows what is in it: a new one is begun when the disk answers again.
             self._finish()
-        return self._pause(_reason(error), now)
+        return self._pause(reason_of(error), now)
 
     def _pause(self, reason: str, now: float) -> str:
         self._retry_at = self._check_at = now + CHECK_S
@@ -290,10 +269,6 @@ class JournalWriter:
     def backlog_bytes(self) -> int:
         """Bytes of all segments now on disk."""
         return total_bytes(self._directory)
-
-
-def _reason(error: OSError) -> str:
-    return _REASONS.get(error.errno or 0, "io_error")
 
 
 def _forget_after_fork(writer: JournalWriter) -> None:
