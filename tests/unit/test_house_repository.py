@@ -35,7 +35,7 @@ def test_no_registry_host_is_named() -> None:
 
 
 def test_no_path_of_a_machine_is_named() -> None:
-    found = [(name, match[0]) for name, text in texts() if not name.startswith("tests/data/") if (match := MACHINE_PATHS.search(text))]
+    found = [(name, match[0]) for name, text in texts() if not name.startswith("tests/") if (match := MACHINE_PATHS.search(text))]
     assert found == []
 
 
