@@ -61,7 +61,7 @@ def verify(directory: Path) -> Report:
             continue
         still_open += alive(segment)
         _check_open(segment, digests, findings)
-    _check_strangers(directory, findings)
+    _check_strangers(directory, digests, findings)
     sealed = len(known.keys() - removed)
     return Report(not findings, len(present), sealed, still_open, len(removed), findings)
 
@@ -141,9 +141,15 @@ def _broken_line(segment: Segment) -> str:
     return ""
 
 
-def _check_strangers(directory: Path, findings: list[Finding]) -> None:
+def _check_strangers(directory: Path, digests: dict[str, str], findings: list[Finding]) -> None:
     if not directory.is_dir():
         return
     mine = {segment.name for segment in segments(directory)} | _OWN_FILES
-    names = sorted(path.name for path in directory.iterdir() if path.name not in mine and not path.name.startswith("."))
-    findings.extend(Finding("foreign", name, f"{name}: not a file of this journal") for name in names)
+    for path in sorted(directory.iterdir()):
+        if path.name in mine or path.name.startswith("."):
+            continue
+        original = digests.get(chain.digest(path)[2]) if path.is_file() else None
+        if original is not None:
+            findings.append(Finding("duplicated", path.name, f"{path.name}: a copy of {original}"))
+        else:
+            findings.append(Finding("foreign", path.name, f"{path.name}: not a file of this journal"))
