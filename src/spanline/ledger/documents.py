@@ -1,0 +1,147 @@
+"""Event documents: checked, and the events of one run merged into one, by OpenLineage's rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from spanline.ledger.codec import digest64_of
+from spanline.times import parse_rfc3339
+
+MAX_EVENT_BYTES = 16 << 20
+TERMINAL = frozenset({"COMPLETE", "FAIL", "ABORT"})
+
+Document = dict[str, Any]
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_TYPES = TERMINAL | {"START", "RUNNING", "OTHER"}
+_MAX_US = (1 << 52) - 1
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Event(NamedTuple):
+    """One checked event."""
+
+    run_id: bytes
+    job: tuple[str, str]
+    event_us: int
+    hash: int
+    line: bytes
+    doc: Document
+
+
+def part(value: Any) -> Mapping[str, Any]:
+    """The value when it is an object, else an empty one: foreign facets may hold anything."""
+    return cast(Mapping[str, Any], value) if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Mapping[str, Any]]:
+    """The objects of a list, or nothing."""
+    return [cast(Mapping[str, Any], item) for item in cast(list[Any], value) if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def text(value: Any) -> str | None:
+    """The value when it is a string with content, without NUL (PostgreSQL's text holds none)."""
+    if isinstance(value, str) and value:
+        return value.replace("\x00", "") if "\x00" in value else value
+    return None
+
+
+def micros(value: Any) -> int | None:
+    """Unix microseconds of an RFC 3339 time, kept within what a key can hold (1970 to 2112); None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return min(max(parse_rfc3339(value) // 1000, 0), _MAX_US)
+    except (ValueError, OverflowError):
+        return None
+
+
+def read(event: bytes | Mapping[str, Any]) -> Event:
+    """Check one run event.
+
+    Raises:
+        ValueError: With the reason, which holds no part of the event.
+    """
+    line = event if isinstance(event, bytes) else _line(event)
+    if len(line) > MAX_EVENT_BYTES:
+        raise ValueError(f"the event is larger than {MAX_EVENT_BYTES >> 20} MB")
+    try:
+        decoded = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError("the event is not JSON") from error
+    except RecursionError as error:
+        raise ValueError("the event is nested too deeply") from error
+    if not isinstance(decoded, dict):
+        raise ValueError("the event is not a JSON object")  # noqa: TRY004  (wrong content, not a wrong call)
+    doc = cast(Document, decoded)
+    run_id = part(doc.get("run")).get("runId")
+    if not isinstance(run_id, str) or not _UUID.match(run_id):
+        raise ValueError("run.runId is not a UUID")
+    job = part(doc.get("job"))
+    namespace, name = text(job.get("namespace")), text(job.get("name"))
+    if namespace is None or name is None:
+        raise ValueError("job.namespace or job.name is missing")
+    event_us = micros(doc.get("eventTime"))
+    if event_us is None:
+        raise ValueError("eventTime is not an RFC 3339 time")
+    kind = doc.get("eventType")
+    if kind is not None and kind not in _TYPES:
+        raise ValueError("eventType is not one of START, RUNNING, COMPLETE, ABORT, FAIL, OTHER")
+    return Event(bytes.fromhex(run_id.replace("-", "")), (namespace, name), event_us, digest64_of(line), line, doc)
+
+
+def merge(documents: Iterable[Document]) -> Document:
+    """One document of all events of a run, in any order.
+
+    Facets are atomic: of two with one name the later event's stands. What an event leaves out, or has empty, erases nothing.
+    The event type is that of the last terminal event, if there is one; `spanline_times` holds `[first, first terminal, last]` event times.
+    """
+    known = [(micros(doc.get("eventTime")) or 0, doc) for doc in documents]
+    known.sort(key=lambda pair: pair[0])
+    terminal = [(at, doc) for at, doc in known if doc.get("eventType") in TERMINAL]
+    last_at, last = (terminal or known)[-1]
+    times = [known[0][0], terminal[0][0] if terminal else None, last_at]
+    if len(known) == 1:
+        return {**last, "spanline_times": times}
+    merged: Document = {**last, "spanline_times": times}
+    for owner in ("run", "job"):
+        facets: Document = {}
+        for _, doc in known:
+            facets.update(part(part(doc.get(owner)).get("facets")))
+        merged[owner] = {**part(last.get(owner)), "facets": facets}
+    for direction in ("inputs", "outputs"):
+        merged[direction] = _merge_datasets(doc.get(direction) for _, doc in known)
+    evaluations = [part(part(doc.get("run")).get("facets")).get("spanline_evaluations") for _, doc in known]
+    if sum(facet is not None for facet in evaluations) > 1:
+        # A score that comes later stands beside the earlier ones: the one facet that is a list of what was added.
+        found = [entry for facet in evaluations for entry in items(part(facet).get("evaluations"))]
+        unique = {_encode(entry): entry for entry in found}
+        merged["run"]["facets"]["spanline_evaluations"] = {"evaluations": list(unique.values())}
+    return merged
+
+
+def _merge_datasets(lists: Iterable[Any]) -> list[Document]:
+    found: dict[tuple[Any, Any], Document] = {}
+    for datasets in lists:
+        for dataset in items(datasets):
+            key = text(dataset.get("namespace")), text(dataset.get("name"))
+            before = found.get(key)
+            if before is None:
+                found[key] = dict(dataset)
+                continue
+            for name in ("facets", "inputFacets", "outputFacets"):
+                if isinstance(dataset.get(name), dict):
+                    before[name] = {**part(before.get(name)), **part(dataset[name])}
+    return list(found.values())
+
+
+def _line(event: Mapping[str, Any]) -> bytes:
+    try:
+        return _encode(event)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ValueError("the event is not plain data") from error

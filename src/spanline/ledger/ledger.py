@@ -1,0 +1,196 @@
+"""The ledger: runs and what they used, asked and written from any thread and process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, literal_column, select, update
+
+from spanline.ledger import listing
+from spanline.ledger.conflicts import dashed
+from spanline.ledger.database import Database
+from spanline.ledger.ingest import Ingester, IngestReport
+from spanline.ledger.lookup import resolve
+from spanline.ledger.migrations.upgrade import NEWEST
+from spanline.ledger.retention import Retention
+from spanline.ledger.schema import artifacts, jobs, label_digests, labels, runs
+from spanline.ledger.view import moment, run_json
+from spanline.naming import parse_ref
+
+MAX_LIMIT = 1000
+CHECK_EVERY_S = 30.0
+BUDGET_S = 0.05
+"""Deleting takes no longer than that after one batch; the rest waits for the next ones. Seconds."""
+
+
+class Ledger:
+    """A lineage database.
+
+    Thread-safety: one lock around writing; reading goes on beside it, also in other processes. A forked child may go on using it.
+    """
+
+    def __init__(self, database: Database, *, max_bytes: int | None = None, max_age_s: float | None = None) -> None:
+        self._database = database
+        self._ingester = Ingester(database)
+        self._retention = Retention(database, max_bytes=max_bytes, max_age_s=max_age_s)
+        self._limited = max_bytes is not None or max_age_s is not None
+        self._check_at = 0.0
+
+    @classmethod
+    def open(cls, url: str, *, max_bytes: int | None = None, max_age_s: float | None = None, recover: bool = False) -> Ledger:
+        """Open a ledger, make it when it is not there, migrate it when it is old.
+
+        Args:
+            url: `sqlite:///path` or `postgresql://user@host/database`.
+            max_bytes: Most bytes that a SQLite ledger's data takes; the oldest request runs go first, then jobs.
+            max_age_s: Request runs older than that go; jobs are kept longer. Unit: seconds.
+            recover: Move a corrupt SQLite file aside to `<name>.corrupt-<time>` and begin a new one; see `moved`.
+
+        Raises:
+            LedgerError: It cannot be opened, is corrupt or from a newer version; the message says what to do.
+            ConfigurationError: The URL is none of a ledger.
+            MissingExtra: The driver of PostgreSQL is not installed.
+        """
+        return cls(Database(url, recover=recover), max_bytes=max_bytes, max_age_s=max_age_s)
+
+    @property
+    def moved(self) -> Path | None:
+        """Where `recover` put the corrupt file."""
+        return self._database.moved
+
+    def ingest(self, events: Sequence[bytes | Mapping[str, Any]]) -> IngestReport:
+        """Write OpenLineage run events, ours and others', in one transaction; in any order, any number of times.
+
+        Raises:
+            LedgerError: The database does not answer; nothing was written. What cannot be read is in the report instead.
+        """
+        with self._database.lock:
+            report = self._ingester.ingest(events)
+        if self._limited and time.monotonic() >= self._check_at:
+            self.maintain(budget_s=BUDGET_S)
+        return report
+
+    def maintain(self, *, budget_s: float | None = None) -> int:
+        """Delete what is too old or too much; `ingest` does it in small bites. Returns the number of runs deleted.
+
+        Raises:
+            LedgerError: The database does not answer.
+        """
+        began = time.monotonic()
+        deleted = self._retention.run(budget_s=budget_s)
+        # When the budget did not suffice there is more to do.
+        done = budget_s is None or time.monotonic() - began < budget_s
+        self._check_at = time.monotonic() + (CHECK_EVERY_S if done else 2 * BUDGET_S)
+        return deleted
+
+    def resolve(self, id: str) -> str | None:
+        """Run id of an id in any form: trace id, run id, request id, response id (of several the newest)."""
+        with self._database.read() as connection:
+            found = resolve(connection, id)
+        return dashed(found[0].run_id) if found else None
+
+    def run(self, id: str) -> dict[str, Any] | None:
+        """The JSON of a run (contract.md, "The JSON of a run") from an id in any form; None when it is unknown."""
+        with self._database.read() as connection:
+            found = resolve(connection, id)
+            return run_json(connection, found) if found else None
+
+    def runs(
+        self, *, limit: int = 50, after: str | None = None, job: str | None = None, outcome: str | None = None, artifact: str | None = None,
+        tag: str | None = None, conflict: bool | None = None, since: str | datetime | None = None, until: str | datetime | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """A page of runs, newest first: `{"items", "next"}`.
+
+        Args:
+            limit: Most runs of the page.
+            after: `next` of the page before.
+            job: Name of a job.
+            outcome: `COMPLETE`, `FAIL`, `ABORT` or `RUNNING`, in any case; also `ok`, `error`, `aborted`.
+            artifact: `kind:name@version` or `kind:name` (all versions); used or made. `release:…@…` and `code:…@…` too.
+            tag: `key:value`.
+            conflict: Whether a version conflict was flagged.
+            since: Started at this time or later, RFC 3339.
+            until: Started before.
+
+        Raises:
+            ValueError: An argument is wrong; the message says which.
+        """
+        with self._database.read() as connection:
+            return listing.runs_page(
+                connection, limit=_limit(limit), after=after, job=job, outcome=outcome, artifact=artifact, tag=tag, conflict=conflict,
+                since=since, until=until,
+            )  # fmt: skip
+
+    def conflicts(self, *, limit: int = 50, after: str | None = None) -> dict[str, Any]:
+        """A page of version conflicts, one entry a label: `{"items", "next"}`."""
+        with self._database.read() as connection:
+            return listing.conflicts_page(connection, limit=_limit(limit), after=after)
+
+    def gaps(self, *, limit: int = 50, after: str | None = None) -> dict[str, Any]:
+        """A page of what is missing in the lineage of runs: `{"items": [{runId, missing, how}], "next"}`; `limit` counts runs."""
+        with self._database.read() as connection:
+            return listing.gaps_page(connection, limit=_limit(limit), after=after)
+
+    def artifacts(self, *, limit: int = 50, after: str | None = None, kind: str | None = None, name: str | None = None) -> dict[str, Any]:
+        """A page of artifacts, each version and digest one item: `{"items", "next"}`."""
+        with self._database.read() as connection:
+            return listing.artifacts_page(connection, limit=_limit(limit), after=after, kind=kind, name=name)
+
+    def acknowledge(self, ref: str, digest: str) -> bool:
+        """Accept a digest under a label: runs that show it from now on are not flagged.
+
+        Args:
+            ref: `kind:name@version`.
+            digest: The whole digest.
+
+        Returns:
+            False when the label was never seen with this digest.
+
+        Raises:
+            ValueError: The reference is none of a version.
+        """
+        kind, name, version = parse_ref(ref)
+        if version is None:
+            raise ValueError(f"{ref} has no version: kind:name@version")
+        meant = select(labels.c.label).where(labels.c.kind == kind, labels.c.name == name, labels.c.version == version)
+        with self._database.write() as connection:
+            seen = label_digests.c.label.in_(list(connection.scalars(meant))) & (label_digests.c.digest == digest)
+            done = connection.execute(
+                update(label_digests)
+                .where(seen)
+                .values(acknowledged_us=func.coalesce(label_digests.c.acknowledged_us, time.time_ns() // 1000))
+            )
+            return done.rowcount > 0
+
+    def stats(self) -> dict[str, Any]:
+        """What is in it: counts, bytes, the first and last run, the tables' version. Counting reads an index of all runs."""
+        with self._database.read() as connection:
+            first, last = connection.execute(select(func.min(runs.c.run), func.max(runs.c.run))).one()
+            counts = {
+                name: connection.scalar(select(func.count()).select_from(table))
+                for name, table in (("runs", runs), ("jobs", jobs), ("artifacts", artifacts))
+            }
+            open_conflicts = select(func.count()).select_from(labels).where(labels.c.conflicted_us > literal_column("0"))
+            return {
+                **counts,
+                "conflicts": connection.scalar(open_conflicts),
+                "bytes": self._database.bytes_used(connection),
+                "firstRunAt": moment(first >> 11) if first is not None else None,
+                "lastRunAt": moment(last >> 11) if last is not None else None,
+                "version": NEWEST,
+                "place": self._database.place,
+            }
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+
+def _limit(limit: int) -> int:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise ValueError(f"limit is from 1 to {MAX_LIMIT}")
+    return limit
