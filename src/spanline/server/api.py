@@ -1,0 +1,75 @@
+"""The JSON questions of `spanline serve`, its health, and the schemas of our facets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from spanline._guard import guard
+from spanline.lineage import schema_store
+from spanline.server.asking import RUN_FILTERS, ask, id_of, paging, parameters, run_filter
+from spanline.server.pages import Pages
+from spanline.server.problems import Problem, json_response
+from spanline.server.source import Source
+
+
+class Api:
+    """The handlers under `/api/v1`."""
+
+    def __init__(self, ledger: Source, pages: Pages) -> None:
+        self.ledger = ledger
+        self.pages = pages
+
+    async def runs(self, request: Request) -> Response:
+        """`GET /api/v1/runs`: `{items, next}`."""
+        given = parameters(request, RUN_FILTERS)
+        return json_response(await ask(self.ledger.runs, **paging(given), **run_filter(given)))
+
+    async def run(self, request: Request) -> Response:
+        """`GET /api/v1/runs/{id}`: the JSON of a run."""
+        return json_response(await self.pages.find(id_of(request)))
+
+    async def conflicts(self, request: Request) -> Response:
+        """`GET /api/v1/conflicts`: one entry a label."""
+        return json_response(await ask(self.ledger.conflicts, **paging(parameters(request, ()))))
+
+    async def gaps(self, request: Request) -> Response:
+        """`GET /api/v1/gaps`: runs whose lineage is incomplete, and what would close it."""
+        return json_response(await ask(self.ledger.gaps, **paging(parameters(request, ()))))
+
+    async def artifacts(self, request: Request) -> Response:
+        """`GET /api/v1/artifacts`: known artifacts, of one kind or of one name."""
+        given = parameters(request, ("kind", "name"))
+        chosen: dict[str, Any] = {name: given[name] for name in ("kind", "name") if name in given}
+        return json_response(await ask(self.ledger.artifacts, **paging(given), **chosen))
+
+    async def ready(self, _request: Request) -> Response:
+        """`GET /readyz`: whether the ledger answers."""
+        with guard("server.ready"):
+            await ask(self.ledger.runs, limit=1)
+            return json_response({"status": "ready"})
+        raise Problem(503, "The ledger does not answer", "`spanline doctor` says why.")
+
+
+async def healthy(_request: Request) -> Response:
+    """`GET /healthz`: this process answers."""
+    return json_response({"status": "ok"})
+
+
+async def schemas(_request: Request) -> Response:
+    """`GET /schemas`: what there is."""
+    return json_response({"items": [{"facet": facet, "version": version} for facet, version in schema_store.names()]})
+
+
+async def schema(request: Request) -> Response:
+    """`GET /schemas/{facet}/{version}`: a published schema never changes."""
+    facet, version = (str(request.path_params[name]) for name in ("facet", "version"))
+    try:
+        found = schema_store.schema(facet, version.removesuffix(".json"))
+    except KeyError:
+        raise Problem(404, "No such schema", "GET /schemas lists all.") from None
+    response = json_response(found, media_type="application/schema+json")
+    response.headers["cache-control"] = "public, max-age=86400, immutable"
+    return response

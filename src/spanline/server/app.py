@@ -1,0 +1,94 @@
+"""The ASGI app: the two pages, and with `api=True` all that `spanline serve` answers."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from spanline.server.access import Access
+from spanline.server.api import Api, healthy, schema, schemas
+from spanline.server.ingest import Ingest
+from spanline.server.pages import Pages
+from spanline.server.problems import answering, on_http_exception
+from spanline.server.rendering import SecurityHeaders
+from spanline.server.source import Source
+from spanline.settings import Settings
+
+
+class _AnyText(Convertor[str]):
+    """A path's rest, slashes and line ends included, so that what is no id gets its 400 and not the router's 404."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("spanline_any", _AnyText())
+
+
+def build_app(ledger: Source, settings: Settings, *, api: bool, require_loopback: bool) -> Starlette:
+    """The server as an ASGI app; it takes full paths (`/r/…`, `/runs`), under any `root_path`.
+
+    Args:
+        ledger: Where runs are.
+        settings: Tokens, and where links lead. Without `api`, `server_url` redirects both pages there.
+        api: Also health, lineage API, OpenLineage in and schemas.
+        require_loopback: Without tokens, answer peers on this machine only.
+    """
+    access = Access(settings, require_loopback=require_loopback)
+    elsewhere = None if api else settings.server_url
+    pages = Pages(ledger, settings, elsewhere)
+    routes: list[BaseRoute]
+    if elsewhere:
+        routes = [
+            Route("/r/{id:spanline_any}", answering("server.run", pages.run_elsewhere)),
+            Route("/runs", answering("server.runs", pages.runs_elsewhere)),
+        ]
+    else:
+        routes = [
+            Route("/r/-/sign-in", answering("server.sign_in", access.sign_in), methods=["POST"]),
+            Route("/r/-/sign-out", answering("server.sign_out", access.sign_out), methods=["POST"]),
+            Route("/r/{id:spanline_any}", access.reading("server.run", pages.run)),
+            Route("/runs", access.reading("server.runs", pages.runs)),
+        ]
+    if api:
+        routes += _api_routes(ledger, pages, access)
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={HTTPException: on_http_exception},
+    )
+    # A redirect to a path with another slash would leave a mounted prefix.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _api_routes(ledger: Source, pages: Pages, access: Access) -> list[BaseRoute]:
+    questions, ingest = Api(ledger, pages), Ingest(ledger)
+    return [
+        Route("/", _to_runs),
+        Route("/healthz", healthy),
+        Route("/readyz", answering("server.ready", questions.ready)),
+        Route("/api/v1/runs", access.reading("server.api.runs", questions.runs)),
+        Route("/api/v1/runs/{id:spanline_any}", access.reading("server.api.run", questions.run)),
+        Route("/api/v1/conflicts", access.reading("server.api.conflicts", questions.conflicts)),
+        Route("/api/v1/gaps", access.reading("server.api.gaps", questions.gaps)),
+        Route("/api/v1/artifacts", access.reading("server.api.artifacts", questions.artifacts)),
+        Route("/api/v1/lineage", access.writing("server.api.lineage", ingest.one), methods=["POST"]),
+        Route("/api/v1/lineage/batch", access.writing("server.api.batch", ingest.batch), methods=["POST"]),
+        Route("/schemas", answering("server.schemas", schemas)),
+        Route("/schemas/{facet}/{version}", answering("server.schema", schema)),
+    ]
+
+
+async def _to_runs(_request: Request) -> Response:
+    return RedirectResponse("runs", 307)

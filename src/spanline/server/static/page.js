@@ -1,0 +1,1 @@
+for(const b of document.querySelectorAll("button.copy")){if(!navigator.clipboard)continue;b.hidden=false;b.addEventListener("click",async()=>{await navigator.clipboard.writeText(b.dataset.text);b.textContent="copied";setTimeout(()=>{b.textContent="copy"},1500)})}
