@@ -93,12 +93,14 @@ def current() -> Current | None:
         if run is None or not run.trace_id:
             return None
         span = trace.get_current_span().get_span_context()
-        span_id = span.span_id if span.is_valid and span.trace_id == run.trace_id else run.span_id
+        inside = span.is_valid and span.trace_id == run.trace_id
+        span_id = span.span_id if inside else run.span_id
+        flags = int(span.trace_flags) if inside else int(run.sampled)
         base = run.sink.settings.base_url
         return Current(
             trace_id=f"{run.trace_id:032x}",
             run_id=run_id(run),
-            traceparent=f"00-{run.trace_id:032x}-{span_id:016x}-{1 if run.sampled else 0:02x}",
+            traceparent=f"00-{run.trace_id:032x}-{span_id:016x}-{flags:02x}",
             url=f"{base}/r/{run.trace_id:032x}" if base else None,
             provenance=provenance(run),
         )

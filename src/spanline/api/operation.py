@@ -21,6 +21,10 @@ from spanline.record.active import CURRENT, SINKS, Sink
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+MAX_VALUE = 1 << 20
+"""Characters of an attribute; documents of a retrieval are the longest."""
+MAX_ITEMS = 128
+
 
 def current_sink() -> Sink | None:
     """The runtime of the current run, else the one configured last; None when there is none."""
@@ -49,7 +53,7 @@ class Operation:
         self._name = f"{word} {subject}" if subject else word
         self._span_kind = span_kind
         start: dict[str, Any] = {s.OPERATION_NAME: word, s.SPANLINE_OPERATION: kind}
-        start.update((key, value) for key, value in attributes.items() if value is not None)
+        start.update((key, value) for key, given in attributes.items() if (value := attribute(given)) is not None)
         self._start = start
         self._late: dict[str, Any] = {}
         self._span: trace.Span = trace.INVALID_SPAN
@@ -59,7 +63,7 @@ class Operation:
 
     def attributes(self, values: Mapping[str, Any]) -> Self:
         """Add span attributes. Keys: semantic-convention names; None is left out."""
-        self._late.update((key, value) for key, value in values.items() if value is not None)
+        self._late.update((key, value) for key, given in values.items() if (value := attribute(given)) is not None)
         return self
 
     def __enter__(self) -> Self:
@@ -146,6 +150,28 @@ class Operation:
         if self._late and self._span.is_recording():
             self._span.set_attributes(self._late)
         self._span.end()
+
+
+def attribute(value: Any) -> Any:
+    """A value that every exporter can send; None for what is no attribute value.
+
+    One lone surrogate, or an integer beyond 64 bits, makes the OTLP encoder fail and with it the whole batch.
+    """
+    kind = type(value)
+    if kind is str:
+        if len(value) > MAX_VALUE:
+            value = value[:MAX_VALUE]
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if kind is int:
+        return value if -(1 << 63) <= value < 1 << 63 else None
+    if kind is float or kind is bool:
+        return value
+    if kind is list or kind is tuple:
+        items = [str(item)[:MAX_VALUE].encode("utf-8", "replace").decode() for item in value[:MAX_ITEMS] if isinstance(item, (str, int, float))]
+        return items or None
+    if isinstance(value, str):
+        return attribute(str(value))
+    return None
 
 
 def joined(*encoded: str) -> str | None:

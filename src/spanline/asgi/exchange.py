@@ -90,7 +90,7 @@ class Exchange:
         if (
             (kind == "http.response.body" and not message.get("more_body", False) and not self._trailers)
             or (kind == "http.response.trailers" and not message.get("more_trailers", False))
-            or kind in ("http.response.pathsend", "websocket.close", "websocket.http.response.body")
+            or kind == "http.response.pathsend"
         ):
             # Inside an exception handler that answers (ServerErrorMiddleware), the exception is still the one being handled.
             error = sys.exc_info()[1] if self.status is not None and self.status >= 500 else None

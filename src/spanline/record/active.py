@@ -18,6 +18,7 @@ from spanline.record.run import Evaluation, JobRef, RunRecord
 from spanline.settings import Settings
 
 MAX_TAGS = 64
+_PROVENANCE = frozenset({"model", "prompt", "index"})
 
 
 class Sink(Protocol):
@@ -217,11 +218,15 @@ def run_id(run: ActiveRun) -> str:
 
 
 def provenance(run: ActiveRun) -> dict[str, str]:
-    """Name and version of model, prompt and index that the run used so far, by kind."""
+    """Name and version of model, prompt and index that the run used so far, by kind; the model is the one that answered."""
     found: dict[str, str] = {}
-    for artifact in [*run.artifacts, *(artifact for reading in list(run.readings) for artifact in reading.artifacts)]:
-        if artifact.kind in {"model", "prompt", "index"}:
+    for artifact in run.artifacts:
+        if artifact.kind in _PROVENANCE:
             found[artifact.kind] = artifact.dataset[1]
+    for reading in list(run.readings):
+        for artifact in reading.artifacts:
+            if artifact.kind in _PROVENANCE and (artifact.kind != "model" or reading.operation.kind == "inference"):
+                found[artifact.kind] = artifact.dataset[1]
     return found
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from spanline._guard import guard, warn_once_a_minute
 from spanline.errors import LedgerError, TransportError
 from spanline.journal.reader import Entry
 from spanline.relay.consumer import Consumer, TransportConsumer
+from spanline.relay.health import Observer
+from spanline.relay.ledger import LedgerConsumer
 from spanline.relay.relay import Relay
 from spanline.settings import Settings
 from spanline.transports.config import configured
@@ -69,14 +71,43 @@ class LedgerHolder:
             ledger.close()
 
 
-def relay_of(settings: Settings, holder: LedgerHolder) -> Relay | None:
-    """The relay of this process; None when nothing consumes."""
+def relay_of(settings: Settings, holder: LedgerHolder, *, observer: Observer | None, on_drop: Callable[[str], None]) -> Relay | None:
+    """The relay of this process; None when nothing consumes.
+
+    Args:
+        settings: Journal folder and transports.
+        holder: The ledger.
+        observer: Told about sent, parked, lag and backlog.
+        on_drop: Called for each event that had to go undelivered.
+    """
     consumers: list[Consumer] = []
     if holder.wanted:
         consumers.append(LazyLedgerConsumer(holder))
     with guard("delivery.transports"):
         consumers.extend(TransportConsumer(name, transport, preset) for name, transport, preset in configured(settings))
-    return Relay(settings.journal_dir, consumers) if consumers else None
+    if not consumers:
+        return None
+    return Relay(settings.journal_dir, consumers, on_event=observer, max_bytes=settings.journal_max_bytes, on_drop=on_drop)
+
+
+class LazyLedger:
+    """The ledger as the pages ask it: opened at the first question.
+
+    Raises (every method):
+        LedgerError: It cannot be opened.
+    """
+
+    def __init__(self, holder: LedgerHolder) -> None:
+        self._holder = holder
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*args: Any, **keywords: Any) -> Any:
+            ledger = self._holder.get()
+            if ledger is None:
+                raise LedgerError("the ledger cannot be opened; `spanline doctor` says why")
+            return getattr(ledger, name)(*args, **keywords)
+
+        return ask
 
 
 class LazyLedgerConsumer:
@@ -100,8 +131,6 @@ class LazyLedgerConsumer:
         ledger = self._holder.get()
         if ledger is None:
             raise TransportError("the ledger cannot be opened")
-        from spanline.ledger.consumer import LedgerConsumer
-
         LedgerConsumer(ledger).deliver(entries)
 
     def close(self, timeout_s: float) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from spanline._guard import guard
 from spanline.asgi.types import ASGIApp, Receive, Scope, Send
+from spanline.runtime.delivery import LazyLedger
 
 if TYPE_CHECKING:
     from spanline.runtime.runtime import Runtime
@@ -76,7 +77,7 @@ def _server_app(runtime: Runtime) -> ASGIApp:
         from spanline.server.app import build_app
     except ImportError:
         return _not_installed
-    return build_app(runtime.ledgers, runtime.settings, api=False, require_loopback=True)
+    return build_app(LazyLedger(runtime.ledgers), runtime.settings, api=False, require_loopback=True)
 
 
 async def _not_installed(scope: Scope, receive: Receive, send: Send) -> None:

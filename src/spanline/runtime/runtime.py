@@ -53,6 +53,7 @@ class Runtime:
         self._job_keys: OrderedDict[Hashable, None] = OrderedDict()
         self._provider: TracerProvider | None = None
         self._parent = parent_id_from_environment(settings)
+        self._backlogs: dict[str, int] = {}
         self._ticker = Ticker(self._tick)
         self._pages = Pages(self, app)
         for warning in settings.warnings:
@@ -87,7 +88,7 @@ class Runtime:
             )
             if settings.relay != "off":
                 with guard("runtime.relay"):
-                    self.relay = relay_of(settings, self.ledgers)
+                    self.relay = relay_of(settings, self.ledgers, observer=self._observe, on_drop=self.dropped)
         SINKS.append(self)
         atexit.register(self.close)
 
@@ -130,6 +131,22 @@ class Runtime:
         """Count what could not be kept."""
         if self.metrics is not None:
             self.metrics.dropped(reason, amount)
+
+    def _observe(self, consumer: str, what: str, value: float) -> None:
+        metrics = self.metrics
+        if metrics is None:
+            return
+        if what == "sent":
+            metrics.sent(consumer, int(value))
+        elif what == "dropped":
+            metrics.dropped("thinned", int(value))
+        elif what == "parked":
+            metrics.parked(consumer, int(value))
+        elif what == "lag_seconds":
+            metrics.lag(consumer, value)
+        elif what == "backlog_bytes":
+            self._backlogs[consumer] = int(value)
+            metrics.backlog(max(self._backlogs.values()))
 
     def in_flight(self, delta: int) -> None:
         """Count requests that are being served."""
@@ -226,6 +243,8 @@ class Runtime:
             if self._provider is not None:
                 done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
             self.ledgers.close()
+            if self.metrics is not None:
+                self.metrics.close()
         return done
 
     def __enter__(self) -> Runtime:
