@@ -42,7 +42,7 @@ class MetricSpec(NamedTuple):
 CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("llm_tokens_total", "counter", "tokens", ("role", "model"), "Tokens by role (prompt, completion, embedding); each model response counted once."),
     MetricSpec("llm_latency_seconds", "histogram", "seconds", ("route", "outcome"), "End-to-end duration of requests whose trace holds an operation.", SECONDS),
-    MetricSpec("llm_operation_duration_seconds", "histogram", "seconds", ("operation", "model", "outcome"), "Duration of single operations: inference, embedding, retrieval, tool …", SECONDS),
+    MetricSpec("llm_operation_duration_seconds", "histogram", "seconds", ("operation", "model", "outcome"), "Duration of single operations: inference, embedding, retrieval, tool and the others.", SECONDS),
     MetricSpec("llm_time_to_first_token_seconds", "histogram", "seconds", ("model",), "Time from the start of a streamed inference to its first token.", SECONDS),
     MetricSpec("llm_requests_in_flight", "gauge", "requests", (), "Requests that have begun and not ended."),
     MetricSpec("llm_cost_usd_total", "counter", "usd", ("model",), "Cost by the configured price table, US dollars.", optional=True),

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import prometheus_client
 from prometheus_client import CollectorRegistry
 
 from spanline._guard import guard
 from spanline.metrics.catalogue import BY_NAME
-from spanline.metrics.exemplars import Exemplar, Exemplars, count, observe, set_to
+from spanline.metrics.exemplars import Exemplars
 from spanline.metrics.family import Family, families_of
+from spanline.metrics.instruments import Labels
 from spanline.metrics.news import added
 from spanline.metrics.prices import Price, cost_usd
 from spanline.record.artifact import Artifact
@@ -45,7 +45,7 @@ class Metrics:
         self._backlog = 0
         self._in_flight = 0
 
-        def family(name: str) -> Family[Any]:
+        def family(name: str) -> Family:
             return self._families.family(BY_NAME[name])
 
         self._tokens = family("llm_tokens_total")
@@ -92,7 +92,7 @@ class Metrics:
         """
         with guard("metrics"):
             for conflict in self._unseen(record) if new_conflicts is None else new_conflicts:
-                count(self._conflicts.get(conflict.kind), 1, None)
+                self._conflicts.get(conflict.kind).count(1)
             first = record.sequence == 0
             if not first:
                 if previous is None:
@@ -101,16 +101,16 @@ class Metrics:
             exemplars = Exemplars(record, sampled)
             if first and record.live and record.operations and record.ended_ns is not None:
                 seconds = max(0, record.ended_ns - record.started_ns) / 1e9
-                observe(self._latency.get(route or "", _OUTCOMES.get(record.outcome or "COMPLETE", "ok")), seconds, exemplars.root)
+                self._latency.get(route or "", _OUTCOMES.get(record.outcome or "COMPLETE", "ok")).observe(seconds, exemplars.root)
             self._operations_of(record, exemplars)
             self._tokens_of(record, exemplars)
             self._artifacts_of(record, exemplars)
             for verdict in record.guardrails:
-                count(self._guardrails.get(verdict.name, verdict.outcome), 1, exemplars.of(verdict.span_id))
+                self._guardrails.get(verdict.name, verdict.outcome).count(1, exemplars.of(verdict.span_id))
             for evaluation in record.evaluations:
                 score = evaluation.score if evaluation.score is not None else evaluation.passed
                 if score is not None:
-                    observe(self._scores.get(evaluation.name), float(score), exemplars.root)
+                    self._scores.get(evaluation.name).observe(float(score), exemplars.root)
 
     def _operations_of(self, record: RunRecord, exemplars: Exemplars) -> None:
         for operation in record.operations:
@@ -121,9 +121,9 @@ class Metrics:
             if operation.duration_seconds is not None:
                 error = operation.error_type
                 outcome = "ok" if error is None else "aborted" if error in _CANCELLED else "error"
-                observe(self._operations.get(operation.kind, model, outcome), operation.duration_seconds, exemplar)
+                self._operations.get(operation.kind, model, outcome).observe(operation.duration_seconds, exemplar)
             if operation.time_to_first_token_seconds is not None:
-                observe(self._first_token.get(model), operation.time_to_first_token_seconds, exemplar)
+                self._first_token.get(model).observe(operation.time_to_first_token_seconds, exemplar)
 
     def _tokens_of(self, record: RunRecord, exemplars: Exemplars) -> None:
         usage = record.usage
@@ -135,13 +135,13 @@ class Metrics:
             exemplar = exemplars.of(spans.get(model))
             embedding = (entry.operation or "").startswith("embedding")
             if entry.input_tokens:
-                count(self._tokens.get("embedding" if embedding else "prompt", model), entry.input_tokens, exemplar)
+                self._tokens.get("embedding" if embedding else "prompt", model).count(entry.input_tokens, exemplar)
             if entry.output_tokens and not embedding:
-                count(self._tokens.get("completion", model), entry.output_tokens, exemplar)
+                self._tokens.get("completion", model).count(entry.output_tokens, exemplar)
             if self._cost is not None:
                 cost = cost_usd(self._prices, model, entry.input_tokens or 0, 0 if embedding else entry.output_tokens or 0)
                 if cost:
-                    count(self._cost.get(model), cost, exemplar)
+                    self._cost.get(model).count(cost, exemplar)
 
     def _artifacts_of(self, record: RunRecord, exemplars: Exemplars) -> None:
         moment = record.ended_ns / 1e9 if record.ended_ns is not None else time.time()
@@ -154,9 +154,7 @@ class Metrics:
             if artifact.role != "input" or artifact.kind == "flow":
                 continue
             name = _version_of(artifact)
-            used = self._used.get(artifact.kind, name)
-            if used is not None:
-                used.set(moment)
+            self._used.get(artifact.kind, name).set(moment)
             if artifact.kind != "index":
                 continue
             indexes[name] = None
@@ -173,12 +171,12 @@ class Metrics:
             if operation.error_type is not None:
                 self._retrieval(name, None, True, exemplars.of(operation.span_id))
 
-    def _retrieval(self, index_version: str, hits: int | None, failed: bool, exemplar: Exemplar) -> None:
+    def _retrieval(self, index_version: str, hits: int | None, failed: bool, exemplar: Labels) -> None:
         if hits:
-            count(self._hits.get(index_version), hits, exemplar)
+            self._hits.get(index_version).count(hits, exemplar)
         if failed or hits is not None:
             outcome = "error" if failed else "hit" if hits else "empty"
-            count(self._retrievals.get(index_version, outcome), 1, exemplar)
+            self._retrievals.get(index_version, outcome).count(1, exemplar)
 
     def _unseen(self, record: RunRecord) -> list[Conflict]:
         """A conflict is on every run that shows it; it is counted once a label and new digest."""
@@ -197,41 +195,37 @@ class Metrics:
     def in_flight(self, delta: int) -> None:
         """A request began (1) or ended (-1)."""
         self._in_flight += delta
-        if (gauge := self._requests.get()) is not None:
-            gauge.inc(delta)
+        self._requests.get().move(delta)
 
     def dropped(self, reason: str, amount: int = 1) -> None:
         """Count what was not kept."""
         with guard("metrics"):
-            count(self._dropped.get(reason), amount, None)
+            self._dropped.get(reason).count(amount)
 
     def internal_error(self, site: str) -> None:
         """Count an internal error; never through the guard, which calls this."""
-        counter = self._errors.get(site)
-        if counter is not None:
-            counter.inc()
+        self._errors.get(site).count(1)
 
     def parked(self, consumer: str, events: int) -> None:
         """How many events of a consumer are parked."""
         with guard("metrics"):
-            set_to(self._parked.get(consumer), events)
+            self._parked.get(consumer).set(events)
 
     def lag(self, consumer: str, seconds: float) -> None:
         """Age of the oldest event that a consumer has not got yet. Unit: seconds."""
         with guard("metrics"):
-            set_to(self._lag.get(consumer), seconds)
+            self._lag.get(consumer).set(seconds)
 
     def sent(self, consumer: str, events: int = 1) -> None:
         """Count events delivered to a consumer."""
         with guard("metrics"):
-            count(self._sent.get(consumer), events, None)
+            self._sent.get(consumer).count(events)
 
     def backlog(self, size: int) -> None:
         """Bytes in this runtime's journal that the slowest consumer has not got yet; the gauge is the sum over runtimes."""
         with guard("metrics"):
             delta, self._backlog = size - self._backlog, size
-            if (gauge := self._backlog_bytes.get()) is not None:
-                gauge.inc(delta)
+            self._backlog_bytes.get().move(delta)
 
     def close(self) -> None:
         """Take this runtime's share off the gauges that are sums; counters stay, as scrapes expect."""

@@ -65,7 +65,7 @@ def _bake(registry: CollectorRegistry, accept: str, compress: bool, names: list[
     """Body, content type, and whether it is gzip."""
     try:
         encoder, content_type = choose_encoder(accept)
-    except ValueError:  # a version that is no number
+    except (TypeError, ValueError):  # a version that is no number
         encoder, content_type = choose_encoder("")
     source: Any = registry.restricted_registry(names) if names else registry
     body = encoder(source)

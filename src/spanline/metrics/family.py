@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from spanline.metrics.catalogue import CATALOGUE, MetricSpec
+from spanline.metrics.instruments import ABSENT, Instrument, ticks
 from spanline.naming import clean
 
 logger = logging.getLogger("spanline")
 
 MAX_LABEL = 128
 """Characters of a label value."""
-
-_T = TypeVar("_T", Counter, Gauge, Histogram)
-_ticks = itertools.count(1)
 
 
 def label(value: str) -> str:
@@ -35,41 +32,31 @@ def label(value: str) -> str:
     return f"{cleaned[: MAX_LABEL - 13]}~{hashlib.sha256(cleaned.encode()).hexdigest()[:12]}"
 
 
-class Child(Generic[_T]):
-    """One label set: the instrument's child, and when it was last asked for."""
-
-    __slots__ = ("child", "used")
-
-    def __init__(self, child: _T) -> None:
-        self.child = child
-        self.used = next(_ticks)
-
-
-class Family(Generic[_T]):
+class Family:
     """One metric of the catalogue in one registry.
 
     `get` is on the request path: one look-up and one store, no lock. Only a new label set takes the lock; at the cap it
     puts out the one idle longest, so that the newest, which an incident is about, is always there.
     """
 
-    def __init__(self, spec: MetricSpec, metric: _T | None) -> None:
+    def __init__(self, spec: MetricSpec, metric: Counter | Gauge | Histogram | None) -> None:
         self.spec = spec
         self.cap = 0
         self._metric = metric
-        self._children: dict[tuple[str, ...], Child[_T]] = {}
+        self._children: dict[tuple[str, ...], Instrument] = {}
         self._lock = threading.Lock()
 
-    def get(self, *labels: str) -> _T | None:
-        """The child of a label set; None when the metric's name was taken by somebody else."""
+    def get(self, *labels: str) -> Instrument:
+        """The instrument of a label set; one that does nothing when somebody else took the metric's name."""
         found = self._children.get(labels)
         if found is None:
             return self._add(labels)
-        found.used = next(_ticks)
-        return found.child
+        found.used = next(ticks)
+        return found
 
-    def _add(self, labels: tuple[str, ...]) -> _T | None:
+    def _add(self, labels: tuple[str, ...]) -> Instrument:
         if self._metric is None:
-            return None
+            return ABSENT
         # Cleaned values are the keys: wild ones come by here each time, and no large string is kept.
         cleaned = tuple(label(value) for value in labels)
         with self._lock:
@@ -78,9 +65,9 @@ class Family(Generic[_T]):
                 if len(self._children) >= self.cap > 0:
                     self._evict()
                 child = self._metric.labels(*cleaned) if self.spec.labels else self._metric
-                found = self._children[cleaned] = Child(child)
-            found.used = next(_ticks)
-            return found.child
+                found = self._children[cleaned] = Instrument(child)
+            found.used = next(ticks)
+            return found
 
     def _evict(self) -> None:
         assert self._metric is not None
@@ -94,19 +81,19 @@ class Families:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._all: dict[str, Family[Any]] = {}
+        self._all: dict[str, Family] = {}
         self.conflicts_seen: dict[tuple[str | None, ...], None] = {}
         self.lock = threading.Lock()
         for spec in CATALOGUE:
             if not spec.optional:
                 self.family(spec)
 
-    def family(self, spec: MetricSpec) -> Family[Any]:
+    def family(self, spec: MetricSpec) -> Family:
         """The metric, registered at the first call."""
         with self.lock:
             found = self._all.get(spec.name)
             if found is None:
-                found = self._all[spec.name] = Family[Any](spec, self._register(spec))
+                found = self._all[spec.name] = Family(spec, self._register(spec))
             return found
 
     def cap(self, cap: int) -> None:
