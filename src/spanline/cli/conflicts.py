@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from spanline.cli.options import existing_ledger, json_option, ledger_option, page_options
+from spanline.cli.options import empty_page, existing_ledger, json_option, ledger_option, page_options
 from spanline.cli.text import bad, faint, good, say, say_json, shown, warned
 
 
@@ -19,7 +19,7 @@ def conflicts(ctx: click.Context, with_acknowledged: bool, limit: int, after: st
     if ctx.invoked_subcommand is not None:
         return
     with existing_ledger(ledger_url) as ledger:
-        page = {"items": [], "next": None} if ledger is None else ledger.conflicts(limit=limit, after=after)
+        page = empty_page() if ledger is None else ledger.conflicts(limit=limit, after=after)
     if as_json:
         say_json(page)
         return

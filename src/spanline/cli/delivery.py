@@ -65,6 +65,7 @@ class Delivery:
         self._settings = settings
         self._ledger = ledger
         self._health = health
+        self.close_s = CLOSE_S
         self._holder = LedgerHolder(settings)
         self._relays: dict[Path, Relay] = {}
         self._stop = threading.Event()
@@ -79,7 +80,7 @@ class Delivery:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join(CLOSE_S)
-        _each(list(self._relays.values()), CLOSE_S, lambda relay, left: relay.close(left))
+        _each(list(self._relays.values()), self.close_s, lambda relay, left: relay.close(left))
         self._holder.close()
 
     def flush(self, timeout_s: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from spanline.cli.options import existing_ledger, json_option, ledger_option, page_options
+from spanline.cli.options import empty_page, existing_ledger, json_option, ledger_option, page_options
 from spanline.cli.text import faint, good, say, say_json, shown, table, warned
 
 
@@ -15,7 +15,7 @@ from spanline.cli.text import faint, good, say, say_json, shown, table, warned
 def gaps(limit: int, after: str | None, ledger_url: str | None, as_json: bool) -> None:
     """List runs with incomplete lineage, and what would complete it."""
     with existing_ledger(ledger_url) as ledger:
-        page = {"items": [], "next": None} if ledger is None else ledger.gaps(limit=limit, after=after)
+        page = empty_page() if ledger is None else ledger.gaps(limit=limit, after=after)
     if as_json:
         say_json(page)
         return
@@ -24,9 +24,7 @@ def gaps(limit: int, after: str | None, ledger_url: str | None, as_json: bool) -
     items = words.entries(page.get("items"))
     rows: list[list[str]] = []
     for item in items:
-        missing = item.get("missing")
-        what = ", ".join(shown(part) for part in missing) if isinstance(missing, list) else shown(missing)
-        rows.append([shown(item.get("runId")), warned(what), faint(shown(item.get("how")))])
+        rows.append([shown(item.get("runId")), warned(shown(item.get("missing"))), faint(shown(item.get("how")))])
     if not rows:
         say(good("no gaps"))
         return

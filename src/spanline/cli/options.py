@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import click
 
 from spanline.cli.text import say
-from spanline.errors import MissingExtra
+from spanline.errors import MissingExtra, SpanlineError
 from spanline.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ def need_server_extra(feature: str) -> None:
             raise MissingExtra(feature, module, "server")
 
 
+def empty_page() -> dict[str, Any]:
+    """The answer where nothing was recorded yet."""
+    return {"items": [], "next": None}
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of a SQLite URL; None for others and for databases in memory."""
     if not url.startswith("sqlite"):
@@ -95,6 +100,11 @@ def existing_ledger(url: str | None) -> Generator[Ledger | None]:
     ledger = Ledger.open(settings.effective_ledger_url)
     try:
         yield ledger
+    except SpanlineError:
+        raise
+    except ValueError as error:
+        # A cursor, time or reference that is none; the ledger says which.
+        raise click.UsageError(str(error)) from error
     finally:
         ledger.close()
 

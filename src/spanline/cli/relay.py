@@ -39,6 +39,7 @@ def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, 
                     f"not all was delivered in {timeout_s:g} s; it stays in the journal. `spanline doctor` says what does not answer.",
                     err=True,
                 )
+                delivery.close_s = 0.2  # the time is up
                 ctx.exit(1)
             return
         say("Ctrl-C ends it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from spanline.cli.options import existing_ledger, json_option, ledger_option, page_options
+from spanline.cli.options import empty_page, existing_ledger, json_option, ledger_option, page_options
 from spanline.cli.text import bad, faint, say, say_json, shown, status, table
 
 
@@ -47,7 +47,7 @@ def runs(
             raise click.BadParameter("expected KEY=VALUE", param_hint="--tag")
         tag = f"{key}:{value}"
     with existing_ledger(ledger_url) as ledger:
-        page = {"items": [], "next": None} if ledger is None else ledger.runs(
+        page = empty_page() if ledger is None else ledger.runs(
             limit=limit, after=after, job=job, outcome=outcome, artifact=artifact, tag=tag, conflict=conflict or None, since=since, until=until
         )  # fmt: skip
     if as_json:

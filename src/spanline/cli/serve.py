@@ -17,6 +17,8 @@ from spanline.cli.text import bold, say
 from spanline.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from spanline.settings import Settings
 
 
@@ -98,7 +100,9 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
     ledger = Ledger.open(settings.effective_ledger_url)
     try:
         delivery = Delivery(settings, journal_dir, ledger=ledger, health=DeliveryHealth(Metrics()))
-        app = build_app(ledger, replace(settings, base_url=settings.base_url or url), api=True, require_loopback=require_loopback)
+        settings = replace(settings, base_url=settings.base_url or url)
+        app = build_app(ledger, settings, api=True, require_loopback=require_loopback)
+        _mount_metrics(app, settings, require_loopback=require_loopback)
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -117,6 +121,32 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
                 Server(config).run(sockets=[listener])
     finally:
         ledger.close()
+
+
+def _mount_metrics(app: Starlette, settings: Settings, *, require_loopback: bool) -> None:
+    """`/metrics` of this process, under the same rule as the pages."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
+
+    from spanline.metrics.exposition import asgi_metrics
+    from spanline.server.access import Access
+    from spanline.server.problems import answering
+
+    access, exposition = Access(settings, require_loopback=require_loopback), asgi_metrics()
+
+    class Exposition(Response):
+        """The answer is the exposition's own."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await exposition(scope, receive, send)
+
+    async def metrics(request: Request) -> Response:
+        access.check(request)
+        return Exposition()
+
+    app.router.routes.insert(0, Route("/metrics", answering("serve.metrics", metrics)))
 
 
 def make_folder(folder: Path) -> None:

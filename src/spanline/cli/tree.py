@@ -173,7 +173,7 @@ def _upstream(run: Mapping[str, Any], root: Tree) -> None:
         job = _name_of(item.get("job"))
         facts = [
             f"by {shown(job)}" if job else "", f"run {shown(item.get('runId'))}" if item.get("runId") else "",
-            words.moment(item.get("endedAt") or item.get("startedAt")), shown(item.get("evidence")),
+            words.moment(item.get("endedAt") or item.get("startedAt")), shown(item.get("how")), shown(item.get("evidence")),
         ]  # fmt: skip
         if branch:
             branch.add(f"{shown(made)}  {faint(', '.join(fact for fact in facts if fact))}")

@@ -36,7 +36,7 @@ class Parked(msgspec.Struct, rename="camel"):
 
     def shown(self) -> dict[str, Any]:
         """What `spanline journal parked --json` prints of it: everything but the event itself."""
-        item: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, event=msgspec.Raw(b"null")))
+        item: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(self, event=msgspec.Raw(b"null"))))
         del item["event"]
         return item
 
