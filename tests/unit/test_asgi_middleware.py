@@ -401,3 +401,15 @@ def _scope(path: str) -> dict[str, Any]:
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
         "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": [], "client": ("127.0.0.1", 1), "server": ("h", 80),
     }  # fmt: skip
+
+
+async def test_metrics_only_measures_without_a_server_span(make_sink: MakeSink) -> None:
+    sink = make_sink(features=("metrics",))
+    async with client(app_with(sink)) as http:
+        response = await http.get("/items/1")
+    assert len(response.headers["x-trace-id"]) == 32
+    assert not [span for span in sink.spans() if span.kind is SpanKind.SERVER]
+    record = sink.record
+    assert (record.job, record.sampled, len(record.operations)) == ("svc.GET /items/{item}", False, 1)
+    assert record.ended_ns is not None
+    assert record.ended_ns >= record.started_ns

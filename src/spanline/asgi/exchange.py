@@ -26,21 +26,23 @@ class Exchange:
         run: The run that this request is; without identity when nothing records it.
         span: The server span; made by us or found.
         adopted: The span is somebody else's: it is not ended here.
+        spanless: Nothing makes a server span (metrics only): the run is handed over here.
         trace_hex: Trace id as 32 hex, for the response.
     """
 
     __slots__ = (
-        "_base", "_marked", "_provenance", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "status", "trace_hex",
+        "_base", "_marked", "_provenance", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "spanless", "status", "trace_hex",
         "url_header", "websocket",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span, *, adopted: bool, trace_hex: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span, *, adopted: bool, spanless: bool, trace_hex: str) -> None:
         self.scope = scope
         self.receive_ = receive
         self.send_ = send
         self.run = run
         self.span = span
         self.adopted = adopted
+        self.spanless = spanless
         self.trace_hex = trace_hex
         self.websocket = scope["type"] == "websocket"
         self.status: int | None = None
@@ -159,8 +161,7 @@ class Exchange:
         self._mark()
         if not self.adopted:
             self.span.end()
-        if run.span is None and run.trace_id == 0:
-            # Nothing records spans (metrics only): the request itself is what is measured.
+        if self.spanless:
             run.ended_ns = time.time_ns()
             run.sink.finish(run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -124,6 +125,8 @@ class SpanlineMiddleware:
             # A sub-app that is instrumented too: the request has its run.
             return None
         scope["spanline"] = True
+        # FastAPI ≥ 0.165 makes a server span of its own; inside of us it looks for this key and lets it be, in sub-apps too.
+        scope.setdefault("fastapi.telemetry", None)
         carrier, facts, others = self._headers.read(scope["headers"])
         present = trace.get_current_span()
         adopted = CURRENT.get() is None and present.is_recording() and getattr(present, "kind", None) is SpanKind.SERVER
@@ -137,11 +140,13 @@ class SpanlineMiddleware:
             apply_facts(run, facts)
         context = span.get_span_context()
         trace_hex = f"{context.trace_id:032x}" if context.is_valid else os.urandom(16).hex()
-        return Exchange(scope, receive, send, run, span, adopted=adopted, trace_hex=trace_hex)
+        spanless = not self._tracing and not adopted
+        if spanless:
+            # Metrics only: the request is measured without a span of its own; operations inside find the run by context.
+            run.trace_id, run.span_id, run.started_ns, run.sampled = int(trace_hex, 16), 1, time.time_ns(), False
+        return Exchange(scope, receive, send, run, span, adopted=adopted, spanless=spanless, trace_hex=trace_hex)
 
     def _server_span(self, scope: Scope, run: ActiveRun, carrier: Mapping[str, list[str]], others: Mapping[bytes, bytes]) -> trace.Span:
-        # FastAPI ≥ 0.165 makes a server span of its own; its sub-apps look for this key and let it be.
-        scope["fastapi.telemetry"] = None
         remote = propagate.extract(carrier, Context(), getter=_CARRIER) if carrier else Context()
         links: list[Link] = []
         if carrier and not self._trust:

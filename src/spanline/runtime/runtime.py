@@ -66,14 +66,20 @@ class Runtime:
         if "metrics" in settings.features:
             with guard("runtime.metrics"):
                 from spanline.metrics.engine import Metrics
+                from spanline.metrics.prices import load_prices
 
-                self.metrics = Metrics(registry, label_cap=settings.label_cap)
+                prices = None
+                if settings.price_table is not None:
+                    try:
+                        prices = load_prices(settings.price_table)
+                    except ConfigurationError as error:
+                        logger.warning("spanline: no cost metrics: %s", error)
+                self.metrics = Metrics(registry, label_cap=settings.label_cap, prices=prices)
                 on_internal_error(self.metrics.internal_error)
         self.labels = Labels(settings.base / "labels" / f"{slug(settings.namespace)}.ndjson" if self.lineage else None)
-        if self.lineage or "traces" in settings.features:
-            self._provider, self.processor = set_up(settings, tracer_provider)
-            self.tracer = self._provider.get_tracer("spanline", "0.1.0")
-        resource = dict(self._provider.resource.attributes) if self._provider is not None else {}
+        self._provider, self.processor = set_up(settings, tracer_provider)
+        self.tracer = self._provider.get_tracer("spanline", "0.1.0")
+        resource = dict(self._provider.resource.attributes)
         self.release = None
         with guard("runtime.release"):
             self.release = discover_release(os.environ, resource)

@@ -53,7 +53,7 @@ def set_up(settings: Settings, provider: Any = None) -> tuple[TracerProvider, Li
 
 def _build(settings: Settings) -> TracerProvider:
     sampler = _sampler_from_environment()
-    full = settings.sampling == "full" and "lineage" in settings.features
+    full = settings.sampling == "full"
     provider = TracerProvider(
         resource=Resource.create({SERVICE_NAME: settings.service}),
         sampler=LineageSampler(sampler) if full else sampler,

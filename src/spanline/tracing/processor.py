@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode
 from spanline._guard import report
 from spanline.dialects.reader import read
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
-from spanline.record.active import CONTEXT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts
+from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts
 
 CLAIMS_KEPT = 10_000
 READING_WEIGHT = 1_500
@@ -76,6 +76,12 @@ class LineageSpanProcessor(SpanProcessor):
     def _begin(self, span: Span) -> None:
         run = SEED.get()
         if run is None:
+            current = CURRENT.get()
+            if current is not None and current.span is None and not current.finished:
+                # Metrics only: the request has no span, its operations are roots of their own.
+                current.open_spans += 1
+                RUN_OF_SPAN[span.context.span_id] = current
+                return
             if not SINKS:
                 return
             run = ActiveRun(SINKS[-1])
