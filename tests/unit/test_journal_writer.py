@@ -145,6 +145,7 @@ def test_threads_share_a_writer(tmp_path: Path) -> None:
 
 
 @pytest.mark.fork
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_a_segment_of_its_own(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path)
     writer.write(line(1))
@@ -161,6 +162,7 @@ def test_a_forked_child_has_a_segment_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.fork
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_while_another_thread_holds_the_lock(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path)
     writer.write(line(1))
