@@ -63,7 +63,7 @@ def summary(run: dict[str, Any]) -> None:
     for question, found in run["answers"].items():
         for number, entry in enumerate(found):
             label = f"@{entry['version']}" if entry.get("version") else ""
-            facts = f"{entry.get('name', '')}{label}  {entry.get('digest', '')[:19]}  ({entry.get('evidence', '')})"
+            facts = f"{entry.get('name', '')}{label}  {(entry.get('digest') or '')[:19]}  ({entry.get('evidence', '')})"
             say(f"     {'' if number else question:<8} {facts}")
 
 

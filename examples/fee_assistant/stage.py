@@ -148,7 +148,7 @@ class Stage:
 
     def trace(self, trace_id: str, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """`spanline trace`, as typed in a terminal."""
-        command = [sys.executable, "-m", "spanline.cli.main", "trace", trace_id, *options]
+        command = [sys.executable, "-m", "spanline.cli", "trace", trace_id, *options]
         return subprocess.run(command, env=self.environ(), text=True, timeout=START_S, check=True, **more)
 
     def change_everything_silently(self) -> None:
@@ -171,14 +171,16 @@ class Stage:
 
 
 def _end(process: subprocess.Popen[str] | None) -> None:
-    if process is None or process.poll() is not None:
+    if process is None:
         return
     assert process.stdin is not None
     process.stdin.close()
     for harder in (process.terminate, process.kill):
         try:
             process.wait(timeout=10.0)
-            return
+            break
         except subprocess.TimeoutExpired:
             harder()
     process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
