@@ -60,7 +60,7 @@ def test_the_tree_answers_first_and_names_conflicts_and_gaps() -> None:
     assert order == sorted(order)
     assert "prompt   fees@v7  abababababab, observed ← conflict" in whole
     assert "prompt:fees@v7  is abababababab, was cdcdcdcdcdcd, first seen in run 11111111-77b3-4da6-a3ce-929d0e0e4736" in whole
-    assert "the code revision  ship the .git folder" in whole
+    assert "│  └─ the code revision\n│     └─ ship the .git folder" in whole
     assert "code     not known" in whole
     assert "RateLimitError" in whole
     assert "gpt-4o-2024-06-18, 812 → 96 tokens" in whole

@@ -22,9 +22,7 @@ def gaps(limit: int, after: str | None, ledger_url: str | None, as_json: bool) -
     from spanline.server import words
 
     items = words.entries(page.get("items"))
-    rows: list[list[str]] = []
-    for item in items:
-        rows.append([shown(item.get("runId")), warned(shown(item.get("missing"))), faint(shown(item.get("how")))])
+    rows = [[shown(item.get("runId")), warned(shown(item.get("missing"))), faint(shown(item.get("how")))] for item in items]
     if not rows:
         say(good("no gaps"))
         return

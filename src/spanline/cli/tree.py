@@ -81,9 +81,9 @@ def _gaps(run: Mapping[str, Any], root: Tree) -> None:
     branch = root.add(warned("not known of this run"))
     for gap in gaps[:_MAX_ENTRIES]:
         item = words.mapping(gap)
-        missing = shown(item.get("missing")) if item else shown(gap)
-        how = shown(item.get("how"))
-        branch.add(f"{warned(missing)}  {faint(how)}" if how else warned(missing))
+        line = branch.add(warned(shown(item.get("missing")) or shown(gap)))
+        if item.get("how"):
+            line.add(faint(shown(item.get("how"))))
     _more(branch, len(gaps))
 
 
