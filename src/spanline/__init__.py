@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _WHERE: dict[str, str] = {
-    "instrument": "spanline.runtime.runtime",
-    "configure": "spanline.runtime.runtime",
+    "instrument": "spanline.runtime.configure",
+    "configure": "spanline.runtime.configure",
     "Runtime": "spanline.runtime.runtime",
     "SpanlineMiddleware": "spanline.asgi.middleware",
     "LineageSampler": "spanline.tracing.sampler",
@@ -41,16 +41,32 @@ _WHERE: dict[str, str] = {
 __all__ = ["__version__", *_WHERE]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from spanline.api.context import context as context, current as current, headers as headers
-    from spanline.api.inference import embedding as embedding, inference as inference
+    from spanline.api.context import context as context
+    from spanline.api.context import current as current
+    from spanline.api.context import headers as headers
+    from spanline.api.inference import embedding as embedding
+    from spanline.api.inference import inference as inference
     from spanline.api.job import job as job
-    from spanline.api.retrieval import rerank as rerank, retrieval as retrieval
-    from spanline.api.steps import agent as agent, guardrail as guardrail, tool as tool, workflow as workflow
+    from spanline.api.retrieval import rerank as rerank
+    from spanline.api.retrieval import retrieval as retrieval
+    from spanline.api.steps import agent as agent
+    from spanline.api.steps import guardrail as guardrail
+    from spanline.api.steps import tool as tool
+    from spanline.api.steps import workflow as workflow
     from spanline.asgi.middleware import SpanlineMiddleware as SpanlineMiddleware
-    from spanline.errors import ConfigurationError as ConfigurationError, SpanlineError as SpanlineError
-    from spanline.record.references import Code as Code, Corpus as Corpus, Dataset as Dataset, EvalSet as EvalSet
-    from spanline.record.references import Index as Index, Model as Model, PromptTemplate as PromptTemplate, Release as Release
-    from spanline.runtime.runtime import Runtime as Runtime, configure as configure, instrument as instrument
+    from spanline.errors import ConfigurationError as ConfigurationError
+    from spanline.errors import SpanlineError as SpanlineError
+    from spanline.record.references import Code as Code
+    from spanline.record.references import Corpus as Corpus
+    from spanline.record.references import Dataset as Dataset
+    from spanline.record.references import EvalSet as EvalSet
+    from spanline.record.references import Index as Index
+    from spanline.record.references import Model as Model
+    from spanline.record.references import PromptTemplate as PromptTemplate
+    from spanline.record.references import Release as Release
+    from spanline.runtime.runtime import Runtime as Runtime
+    from spanline.runtime.runtime import configure as configure
+    from spanline.runtime.runtime import instrument as instrument
     from spanline.tracing.processor import LineageSpanProcessor as LineageSpanProcessor
     from spanline.tracing.sampler import LineageSampler as LineageSampler
 

@@ -56,9 +56,7 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _setting(
-    default: Any, env: str = "", *others: str, parse: Callable[[str], Any] = str, doc: str = "", unit: str = ""
-) -> Any:
+def _setting(default: Any, env: str = "", *others: str, parse: Callable[[str], Any] = str, doc: str = "", unit: str = "") -> Any:
     return field(default=default, metadata={"env": (env, *others) if env else (), "parse": parse, "doc": doc, "unit": unit})
 
 
@@ -66,16 +64,24 @@ def _setting(
 class Settings:
     """All settings, resolved. Field names are the keywords of `configure()` and `instrument()`."""
 
-    service: str = _setting("unknown_service", "SPANLINE_SERVICE", "OTEL_SERVICE_NAME", doc="Name of the service; first part of every job name")
+    service: str = _setting(
+        "unknown_service", "SPANLINE_SERVICE", "OTEL_SERVICE_NAME", doc="Name of the service; first part of every job name"
+    )
     namespace: str = _setting("default", "SPANLINE_NAMESPACE", "OPENLINEAGE_NAMESPACE", doc="Job namespace, one an environment")
     environment: str | None = _setting(None, "SPANLINE_ENVIRONMENT", doc="Deployment environment, e.g. `production`")
     features: frozenset[str] = _setting(FEATURES, "SPANLINE_FEATURES", parse=_features, doc="What is on: traces, metrics, lineage")
     disabled: bool = _setting(False, "SPANLINE_DISABLED", parse=_flag, doc="Nothing is written, sent or measured; the app passes through")
     strict: bool = _setting(False, "SPANLINE_STRICT", parse=_flag, doc="Raise internal errors (tests)")
     record: str = _setting("lineage", "SPANLINE_RECORD", parse=_one_of("lineage", "all"), doc="Record requests with lineage only, or all")
-    sampling: str = _setting("full", "SPANLINE_SAMPLING", parse=_one_of("full", "follow"), doc="Lineage of every trace, or of sampled ones only")
-    trust_remote: str = _setting("always", "SPANLINE_TRUST_REMOTE", parse=_one_of("always", "never"), doc="Continue a caller's trace, or start a new one and link it")
-    server_span: str = _setting("replace", "SPANLINE_SERVER_SPAN", parse=_one_of("replace", "adopt"), doc="Replace FastAPI's native server span, or adopt it")
+    sampling: str = _setting(
+        "full", "SPANLINE_SAMPLING", parse=_one_of("full", "follow"), doc="Lineage of every trace, or of sampled ones only"
+    )
+    trust_remote: str = _setting(
+        "always", "SPANLINE_TRUST_REMOTE", parse=_one_of("always", "never"), doc="Continue a caller's trace, or start a new one and link it"
+    )
+    server_span: str = _setting(
+        "replace", "SPANLINE_SERVER_SPAN", parse=_one_of("replace", "adopt"), doc="Replace FastAPI's native server span, or adopt it"
+    )
     relay: str = _setting("thread", "SPANLINE_RELAY", parse=_one_of("thread", "process", "off"), doc="Where delivery runs")
     provenance: str = _setting("off", "SPANLINE_PROVENANCE", parse=_one_of("off", "header"), doc="`header` adds `x-lineage` to responses")
     mount: tuple[str, ...] = _setting(("/metrics", "/r", "/runs"), "SPANLINE_MOUNT", parse=_names, doc="Routes mounted in the app")
@@ -98,27 +104,49 @@ class Settings:
     marquez_url: str | None = _setting(None, "SPANLINE_MARQUEZ_URL", parse=_url, doc="Marquez web UI, for links")
     mlflow_url: str | None = _setting(None, "SPANLINE_MLFLOW_URL", parse=_url, doc="MLflow UI, for links")
     repository_url: str | None = _setting(None, "SPANLINE_REPOSITORY_URL", parse=_url, doc="Repository, for links to a commit")
-    schema_base: str = _setting("https://spanline.dev/schemas", "SPANLINE_SCHEMA_BASE", parse=_url, doc="Base of `_schemaURL` of our facets")
+    schema_base: str = _setting(
+        "https://spanline.dev/schemas", "SPANLINE_SCHEMA_BASE", parse=_url, doc="Base of `_schemaURL` of our facets"
+    )
     openlineage_url: str | None = _setting(None, "OPENLINEAGE_URL", parse=_url, doc="An OpenLineage consumer, e.g. Marquez")
     openlineage_endpoint: str = _setting("api/v1/lineage", "OPENLINEAGE_ENDPOINT", doc="Path at that consumer")
     openlineage_api_key: str | None = _setting(None, "OPENLINEAGE_API_KEY", doc="Bearer token for it")
     openlineage_config: Path | None = _setting(None, "OPENLINEAGE_CONFIG", parse=Path, doc="openlineage.yml")
-    openlineage_disabled: bool = _setting(False, "OPENLINEAGE_DISABLED", parse=_flag, doc="Send nothing to OpenLineage consumers; journal and ledger go on")
-    openlineage_preset: str = _setting("auto", "SPANLINE_OPENLINEAGE_PRESET", doc="Dialect of OPENLINEAGE_URL: openlineage, marquez, feast, data-rentgen, auto")
+    openlineage_disabled: bool = _setting(
+        False, "OPENLINEAGE_DISABLED", parse=_flag, doc="Send nothing to OpenLineage consumers; journal and ledger go on"
+    )
+    openlineage_preset: str = _setting(
+        "auto", "SPANLINE_OPENLINEAGE_PRESET", doc="Dialect of OPENLINEAGE_URL: openlineage, marquez, feast, data-rentgen, auto"
+    )
     journal_max_bytes: int = _setting(512 << 20, "SPANLINE_JOURNAL_MAX_BYTES", parse=int, unit="bytes", doc="Most disk a journal takes")
-    segment_max_bytes: int = _setting(16 << 20, "SPANLINE_SEGMENT_MAX_BYTES", parse=int, unit="bytes", doc="A segment is closed at this size")
+    segment_max_bytes: int = _setting(
+        16 << 20, "SPANLINE_SEGMENT_MAX_BYTES", parse=int, unit="bytes", doc="A segment is closed at this size"
+    )
     segment_max_age_s: float = _setting(600.0, "SPANLINE_SEGMENT_MAX_AGE", parse=float, unit="seconds", doc="… and at this age")
-    min_free_ratio: float = _setting(0.05, "SPANLINE_MIN_FREE_RATIO", parse=float, unit="share of the disk", doc="Below it nothing is written")
+    min_free_ratio: float = _setting(
+        0.05, "SPANLINE_MIN_FREE_RATIO", parse=float, unit="share of the disk", doc="Below it nothing is written"
+    )
     ledger_max_bytes: int = _setting(2 << 30, "SPANLINE_LEDGER_MAX_BYTES", parse=int, unit="bytes", doc="Most disk the SQLite ledger takes")
-    ledger_max_age_s: float = _setting(7 * 86400.0, "SPANLINE_LEDGER_MAX_AGE", parse=float, unit="seconds", doc="Request runs older than that go")
+    ledger_max_age_s: float = _setting(
+        7 * 86400.0, "SPANLINE_LEDGER_MAX_AGE", parse=float, unit="seconds", doc="Request runs older than that go"
+    )
     max_traces: int = _setting(10_000, "SPANLINE_MAX_TRACES", parse=int, doc="Pending runs in memory")
     max_spans: int = _setting(5_000, "SPANLINE_MAX_SPANS", parse=int, doc="Spans kept of one run; the rest is counted")
-    max_pending_bytes: int = _setting(256 << 20, "SPANLINE_MAX_PENDING_BYTES", parse=int, unit="bytes", doc="Estimated bytes of pending spans")
-    start_after_s: float = _setting(60.0, "SPANLINE_START_AFTER", parse=float, unit="seconds", doc="A run open that long gets its START journalled")
-    trace_timeout_s: float = _setting(3600.0, "SPANLINE_TRACE_TIMEOUT", parse=float, unit="seconds", doc="A run open that long is flushed as what is known")
-    straggler_grace_s: float = _setting(60.0, "SPANLINE_STRAGGLER_GRACE", parse=float, unit="seconds", doc="How long late spans of a finished run are taken")
+    max_pending_bytes: int = _setting(
+        256 << 20, "SPANLINE_MAX_PENDING_BYTES", parse=int, unit="bytes", doc="Estimated bytes of pending spans"
+    )
+    start_after_s: float = _setting(
+        60.0, "SPANLINE_START_AFTER", parse=float, unit="seconds", doc="A run open that long gets its START journalled"
+    )
+    trace_timeout_s: float = _setting(
+        3600.0, "SPANLINE_TRACE_TIMEOUT", parse=float, unit="seconds", doc="A run open that long is flushed as what is known"
+    )
+    straggler_grace_s: float = _setting(
+        60.0, "SPANLINE_STRAGGLER_GRACE", parse=float, unit="seconds", doc="How long late spans of a finished run are taken"
+    )
     label_cap: int = _setting(200, "SPANLINE_LABEL_CAP", parse=int, doc="Label sets of one metric; the one idle longest goes")
-    price_table: Path | None = _setting(None, "SPANLINE_PRICE_TABLE", parse=Path, doc="JSON {model: {input, output}} in US dollars per million tokens")
+    price_table: Path | None = _setting(
+        None, "SPANLINE_PRICE_TABLE", parse=Path, doc="JSON {model: {input, output}} in US dollars per million tokens"
+    )
 
     warnings: tuple[str, ...] = ()
 
@@ -198,7 +226,7 @@ def default_state() -> Path:
     xdg = os.environ.get("XDG_STATE_HOME", "")
     if xdg.startswith("/"):
         return Path(xdg) / "spanline"
-    home = os.path.expanduser("~")
+    home = os.path.expanduser("~")  # noqa: PTH111  (Path.home raises where there is none)
     if home.startswith("/") and (home != "/" or os.access(home, os.W_OK)):
         return Path(home) / ".local" / "state" / "spanline"
     return Path(tempfile.gettempdir()) / f"spanline-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
@@ -212,10 +240,10 @@ def _from_keyword(name: str, value: Any, parse: Callable[[str], Any], default: A
             return parse(cast(Any, value))
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"setting {name}={value!r}: expected {error}") from error
-    if parse is _names:
-        return tuple(value)
-    if parse is _features:
-        return _features(",".join(value))
+    if parse is _names and isinstance(value, (tuple, list)):
+        return tuple(cast(list[str], value))
+    if parse is _features and isinstance(value, (tuple, list, set, frozenset)):
+        return _features(",".join(cast(list[str], value)))
     if parse is _flag and isinstance(value, bool):
         return value
     if parse is Path and isinstance(value, Path):

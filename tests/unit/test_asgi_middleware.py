@@ -101,7 +101,9 @@ async def test_remote_parent_without_entry_owns_the_run_with_entry_is_a_child(si
     async with client(app_with(sink)) as http:
         await http.get("/items/1", headers={"traceparent": f"00-{trace_hex}-{parent}-03"})
         sink.processor._claims.clear()
-        await http.get("/items/1", headers={"traceparent": f"00-{trace_hex}-{parent}-01", "tracestate": "x=1,spanline=prod/gate.POST%20%2Fask"})
+        await http.get(
+            "/items/1", headers={"traceparent": f"00-{trace_hex}-{parent}-01", "tracestate": "x=1,spanline=prod/gate.POST%20%2Fask"}
+        )
     owner, child = sink.records
     assert owner.run_id == run_id_of(int(trace_hex, 16))
     assert owner.parent is None
@@ -130,7 +132,9 @@ async def test_twenty_requests_of_one_trace_are_one_owner_and_children(sink: Mem
 )  # fmt: skip
 async def test_a_malformed_traceparent_starts_a_new_trace(sink: MemorySink, traceparent: str) -> None:
     async with client(app_with(sink)) as http:
-        response = await http.get("/items/1", headers=[(b"traceparent", traceparent.encode("latin-1", "replace")), (b"tracestate", b"=,=;;,\xff")])
+        response = await http.get(
+            "/items/1", headers=[(b"traceparent", traceparent.encode("latin-1", "replace")), (b"tracestate", b"=,=;;,\xff")]
+        )
     assert response.status_code == 200
     assert sink.record.parent is None
 

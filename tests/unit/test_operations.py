@@ -21,7 +21,13 @@ from spanline.record.references import Corpus, Index, Model, PromptTemplate
 from tests.support import MemorySink
 
 FEES = PromptTemplate("fees", version="v7", text="Use {context} to answer: {question}")
-INDEX = Index("fees_corpus", version="commit:abc123", digest="sha256:" + "9f" * 32, embedding_model="e5-small@1", corpus=Corpus("fees", version="2026-11-01"))
+INDEX = Index(
+    "fees_corpus",
+    version="commit:abc123",
+    digest="sha256:" + "9f" * 32,
+    embedding_model="e5-small@1",
+    corpus=Corpus("fees", version="2026-11-01"),
+)
 
 
 def artifacts(record: Any) -> dict[str, str]:
@@ -118,7 +124,9 @@ async def test_async_with_and_decorators(sink: MemorySink) -> None:
     assert [record.guardrails[0].outcome for record in sink.records if record.guardrails] == ["pass", "fail"]
 
 
-@pytest.mark.parametrize("make", [lambda: tool("x"), lambda: inference("p", "m"), lambda: retrieval("i"), lambda: agent("a"), lambda: rerank("r")])
+@pytest.mark.parametrize(
+    "make", [lambda: tool("x"), lambda: inference("p", "m"), lambda: retrieval("i"), lambda: agent("a"), lambda: rerank("r")]
+)
 def test_errors_pass_and_leave_their_type_only(sink: MemorySink, make: Callable[[], Any]) -> None:
     with pytest.raises(ValueError, match="secret"), make():
         raise ValueError("secret text")
@@ -144,9 +152,19 @@ def test_a_blocking_guardrail_is_no_error(sink: MemorySink) -> None:
 
 
 OPENAI_CHUNKS = [
-    {"id": "c1", "model": "m-2024", "object": "chat.completion.chunk", "choices": [{"delta": {"content": "secret"}, "finish_reason": None}]},
+    {
+        "id": "c1",
+        "model": "m-2024",
+        "object": "chat.completion.chunk",
+        "choices": [{"delta": {"content": "secret"}, "finish_reason": None}],
+    },
     {"id": "c1", "model": "m-2024", "choices": [{"delta": {}, "finish_reason": "length"}]},
-    {"id": "c1", "model": "m-2024", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}}},
+    {
+        "id": "c1",
+        "model": "m-2024",
+        "choices": [],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}},
+    },
 ]
 ANTHROPIC_EVENTS = [
     {"type": "message_start", "message": {"id": "c1", "model": "m-2024", "usage": {"input_tokens": 1, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 1}}},
@@ -227,7 +245,9 @@ def test_absurd_attribute_values_lose_no_run(sink: MemorySink) -> None:
 
 
 def test_documents_of_langchain_and_llamaindex(sink: MemorySink) -> None:
-    chain = SimpleNamespace(id="c1", page_content="secret", metadata={"source": "https://ann:pw@kb.example/fees.md?token=1", "version": "3"})
+    chain = SimpleNamespace(
+        id="c1", page_content="secret", metadata={"source": "https://ann:pw@kb.example/fees.md?token=1", "version": "3"}
+    )
     llama = SimpleNamespace(node=SimpleNamespace(node_id="n1", text="secret", metadata={}), score=0.75)
     with retrieval("i") as found:
         found.documents([chain, llama, "plain", "https://u:p@h/x?q=secret#f", "ann@example.com", {"id": 7, "score": 1}])

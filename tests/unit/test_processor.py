@@ -178,7 +178,9 @@ def test_the_users_provider_without_our_generator_works(sink: MemorySink) -> Non
 
 def test_usage_is_counted_once(sink: MemorySink) -> None:
     usage = {"gen_ai.usage.input_tokens": 41, "gen_ai.usage.output_tokens": 17}
-    with sink.tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a", **usage}):
+    with sink.tracer.start_as_current_span(
+        "agent", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a", **usage}
+    ):
         with sink.tracer.start_as_current_span("wrapper", attributes={**CHAT, **usage}):
             with sink.tracer.start_as_current_span("native", attributes={**CHAT, **usage, "gen_ai.response.id": "r1"}):
                 pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 from opentelemetry.trace import SpanKind
 
@@ -37,12 +37,12 @@ class Inference(Operation):
     _started = 0.0
     _first: float | None = None
 
-    def __enter__(self) -> Inference:
+    def __enter__(self) -> Self:
         self._started = time.perf_counter()
         super().__enter__()
         return self
 
-    async def __aenter__(self) -> Inference:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     def response(self, response: Any = None, **facts: Any) -> None:
@@ -144,7 +144,7 @@ def inference(
     *,
     prompt: PromptTemplate | None = None,
     operation: str = "chat",
-    **parameters: float | int | None,
+    **parameters: float | None,
 ) -> Inference:
     """An inference: `with inference("openai", "gpt-4o", prompt=FEES, temperature=0.2) as call: …`.
 

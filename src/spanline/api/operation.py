@@ -157,7 +157,7 @@ def attribute(value: Any) -> Any:
 
     One lone surrogate, or an integer beyond 64 bits, makes the OTLP encoder fail and with it the whole batch.
     """
-    kind = type(value)
+    kind = cast(type, type(value))
     if kind is str:
         if len(value) > MAX_VALUE:
             value = value[:MAX_VALUE]
@@ -167,7 +167,9 @@ def attribute(value: Any) -> Any:
     if kind is float or kind is bool:
         return value
     if kind is list or kind is tuple:
-        items = [str(item)[:MAX_VALUE].encode("utf-8", "replace").decode() for item in value[:MAX_ITEMS] if isinstance(item, (str, int, float))]
+        items = [
+            str(item)[:MAX_VALUE].encode("utf-8", "replace").decode() for item in value[:MAX_ITEMS] if isinstance(item, (str, int, float))
+        ]
         return items or None
     if isinstance(value, str):
         return attribute(str(value))

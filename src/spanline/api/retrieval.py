@@ -100,11 +100,12 @@ def _document(item: Any, digest: Callable[[str], str]) -> Document | None:
         return _made(entry.get("id"), score, entry.get("source"), entry.get("version"), entry.get("digest"), digest)
     if isinstance(item, (str, int)):
         return _made(item, score, None, None, None, digest)
-    node = getattr(item, "node", item)
+    thing = cast(Any, item)
+    node = getattr(thing, "node", thing)
     content = getattr(node, "page_content", None) or getattr(node, "text", None)
     metadata = getattr(node, "metadata", None)
     facts = cast(Mapping[str, Any], metadata) if isinstance(metadata, Mapping) else cast(Mapping[str, Any], {})
-    score = score if score is not None else getattr(item, "score", None)
+    score = score if score is not None else getattr(thing, "score", None)
     name = getattr(node, "id", None) or getattr(node, "node_id", None) or getattr(node, "id_", None) or facts.get("id")
     text_digest = digest(content) if isinstance(content, str) and content else None
     source = next((facts[key] for key in _SOURCE if facts.get(key)), None)

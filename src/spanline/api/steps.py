@@ -40,7 +40,9 @@ class Guardrail(Operation):
 
     def _verdict(self, outcome: str, action: str | None, score: float | None) -> None:
         with guard("api.guardrail"):
-            self.attributes({s.GUARDRAIL_OUTCOME: outcome, s.GUARDRAIL_SCORE: score, s.GUARDRAIL_ACTION: action if action in ACTIONS else None})
+            self.attributes(
+                {s.GUARDRAIL_OUTCOME: outcome, s.GUARDRAIL_SCORE: score, s.GUARDRAIL_ACTION: action if action in ACTIONS else None}
+            )
 
     def _returned(self, result: Any) -> None:
         if s.GUARDRAIL_OUTCOME not in self._late and isinstance(result, bool):

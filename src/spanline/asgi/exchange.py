@@ -35,7 +35,9 @@ class Exchange:
         "url_header", "websocket",
     )  # fmt: skip
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span, *, adopted: bool, spanless: bool, trace_hex: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span, *, adopted: bool, spanless: bool, trace_hex: str
+    ) -> None:
         self.scope = scope
         self.receive_ = receive
         self.send_ = send
@@ -53,7 +55,7 @@ class Exchange:
         self._base = scope.get("root_path") or ""
         settings = run.sink.settings
         self._provenance = settings.provenance == "header"
-        self.url_header = f"<{settings.base_url}/r/{trace_hex}>; rel=\"describedby\"".encode("latin-1") if settings.base_url else None
+        self.url_header = f'<{settings.base_url}/r/{trace_hex}>; rel="describedby"'.encode("latin-1") if settings.base_url else None
         run.name_of = self.job_name
 
     def route(self) -> str | None:
@@ -157,7 +159,9 @@ class Exchange:
             if run.failed:
                 self.span.set_status(Status(StatusCode.ERROR))
             if not self.adopted:
-                self.span.update_name(f"{'WS' if self.websocket else self.method()} {route}" if route else ("WS" if self.websocket else self.method()))
+                self.span.update_name(
+                    f"{'WS' if self.websocket else self.method()} {route}" if route else ("WS" if self.websocket else self.method())
+                )
         self._mark()
         if not self.adopted:
             self.span.end()

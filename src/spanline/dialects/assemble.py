@@ -49,7 +49,7 @@ def mark_rollups(operations: list[Operation]) -> None:
         while outer is not None and seen < 64:
             if outer.kind == operation.kind and (
                 (outer.response_id == operation.response_id)
-                or (outer.response_id is None or operation.response_id is None) and outer.request_model == operation.request_model
+                or ((outer.response_id is None or operation.response_id is None) and outer.request_model == operation.request_model)
             ):
                 outer.rollup = True
             outer = parents.get(outer.parent_span_id or "")

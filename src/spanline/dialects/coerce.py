@@ -126,6 +126,8 @@ def documents(value: Any) -> tuple[Document, ...] | None:
         if document_id is None:
             continue
         found.append(
-            Document(document_id, number(entry.get("score")), text(entry.get("source")), text(entry.get("version")), text(entry.get("digest")))
+            Document(
+                document_id, number(entry.get("score")), text(entry.get("source")), text(entry.get("version")), text(entry.get("digest"))
+            )
         )
     return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import msgspec
 
@@ -72,9 +72,8 @@ def read(
     fields = dialect.fields(attributes)
     get = fields.get
     word = get("operation")
-    kind = get("kind") or dialect.kinds.get(word or "", "other")
-    if kind not in KINDS:
-        kind = "other"
+    said = get("kind") or dialect.kinds.get(word or "", "other")
+    kind = cast(Kind, said if said in KINDS else "other")
     provider = normalise_provider(get("provider"))
     operation = Operation(
         span_id=span_id,

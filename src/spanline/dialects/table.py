@@ -40,9 +40,7 @@ class Dialect:
 
     __slots__ = ("by_key", "kinds", "markers", "name", "priority", "rows")
 
-    def __init__(
-        self, name: str, *, markers: tuple[str, ...], kinds: Mapping[str, str], rows: tuple[Row, ...], priority: int = 0
-    ) -> None:
+    def __init__(self, name: str, *, markers: tuple[str, ...], kinds: Mapping[str, str], rows: tuple[Row, ...], priority: int = 0) -> None:
         self.name = name
         self.markers = markers
         self.kinds = kinds

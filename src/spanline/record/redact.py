@@ -48,4 +48,6 @@ def clean_documents(artifact: Artifact, digest: Callable[[str], str]) -> Artifac
 
 
 def _suspicious(document: Document) -> bool:
-    return "@" in document.id or "://" in document.id or (document.source is not None and ("@" in document.source or "://" in document.source))
+    return (
+        "@" in document.id or "://" in document.id or (document.source is not None and ("@" in document.source or "://" in document.source))
+    )

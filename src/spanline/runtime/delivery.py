@@ -58,7 +58,9 @@ class LedgerHolder:
 
             if settings.ledger_url is None:
                 settings.base.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._ledger = Ledger.open(settings.effective_ledger_url, max_bytes=settings.ledger_max_bytes, max_age_s=settings.ledger_max_age_s)
+            self._ledger = Ledger.open(
+                settings.effective_ledger_url, max_bytes=settings.ledger_max_bytes, max_age_s=settings.ledger_max_age_s
+            )
         except (LedgerError, OSError) as error:
             self._retry_at = time.monotonic() + RETRY_S
             warn_once_a_minute("ledger.open", "spanline: no ledger: %s; runs are journalled and will be read in later", error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from spanline._guard import guard
 from spanline.asgi.types import ASGIApp, Receive, Scope, Send
@@ -77,7 +77,7 @@ def _server_app(runtime: Runtime) -> ASGIApp:
         from spanline.server.app import build_app
     except ImportError:
         return _not_installed
-    return build_app(LazyLedger(runtime.ledgers), runtime.settings, api=False, require_loopback=True)
+    return build_app(cast(Any, LazyLedger(runtime.ledgers)), runtime.settings, api=False, require_loopback=True)
 
 
 async def _not_installed(scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,8 +6,8 @@ import atexit
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, Self
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -162,7 +162,11 @@ class Runtime:
     def _record(self, run: ActiveRun) -> RunRecord:
         settings = self.settings
         return record_of(
-            run, release=self.release, environment=settings.environment, base_url=settings.base_url, parent=self._parent if run.owner else None
+            run,
+            release=self.release,
+            environment=settings.environment,
+            base_url=settings.base_url,
+            parent=self._parent if run.owner else None,
         )
 
     def _write(self, record: RunRecord) -> None:
@@ -253,53 +257,8 @@ class Runtime:
                 self.metrics.close()
         return done
 
-    def __enter__(self) -> Runtime:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def configure(**settings: Any) -> Runtime:
-    """Configure spanline without an app: scripts, workers, `SpanlineMiddleware` around any ASGI app.
-
-    Args:
-        **settings: Names of `spanline.settings.Settings`; beside them `tracer_provider` (an SDK provider to use instead of the
-            global one) and `registry` (a Prometheus registry).
-
-    Raises:
-        ConfigurationError: An unknown keyword, with the nearest name, or a wrong value.
-    """
-    return _configured(settings, None)
-
-
-def instrument(app: Any, **settings: Any) -> Runtime:
-    """Instrument a FastAPI or Starlette app: middleware, `/metrics`, `/r/{id}` and `/runs`, with one line.
-
-    Args:
-        app: The app, before or after its routes are added. Several `instrument()` calls make several runtimes.
-        **settings: As for `configure()`.
-
-    Raises:
-        ConfigurationError: As for `configure()`, or the app is neither FastAPI nor Starlette.
-    """
-    from spanline.asgi.install import install
-
-    if not callable(getattr(app, "build_middleware_stack", None)):
-        raise ConfigurationError(
-            f"instrument() takes a FastAPI or Starlette app, got {type(app).__name__}; for other ASGI apps: "
-            "SpanlineMiddleware(app, spanline.configure(…))"
-        )
-    runtime = _configured(settings, app)
-    if not runtime.settings.disabled:
-        install(app, runtime)
-    return runtime
-
-
-def _configured(given: Mapping[str, Any], app: Any) -> Runtime:
-    keywords = dict(given)
-    provider = keywords.pop("tracer_provider", None)
-    registry = keywords.pop("registry", None)
-    settings = Settings.resolve(keywords)
-    return Runtime(settings, tracer_provider=provider, registry=registry, app=app)
-

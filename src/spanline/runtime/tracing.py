@@ -100,6 +100,5 @@ def _sampler_from_environment() -> Sampler:
     with guard("tracing.sampler"):
         from opentelemetry.sdk.trace import sampling
 
-        sampler = sampling._get_from_env_or_default()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001  there is no public reader
-        return sampler if sampler is not None else DEFAULT_ON
+        return sampling._get_from_env_or_default()  # pyright: ignore[reportPrivateUsage]
     return DEFAULT_ON

@@ -45,7 +45,7 @@ class LineageSpanProcessor(SpanProcessor):
                         run = None
                 if run is not None:
                     run.open_spans += 1
-                    RUN_OF_SPAN[span.context.span_id] = run
+                    RUN_OF_SPAN[span.get_span_context().span_id] = run
                     return
             self._begin(span)
         except Exception as error:  # noqa: BLE001  a guard on the hot path: a context manager would cost as much as the work
@@ -80,14 +80,14 @@ class LineageSpanProcessor(SpanProcessor):
             if current is not None and current.span is None and not current.finished:
                 # Metrics only: the request has no span, its operations are roots of their own.
                 current.open_spans += 1
-                RUN_OF_SPAN[span.context.span_id] = current
+                RUN_OF_SPAN[span.get_span_context().span_id] = current
                 return
             if not SINKS:
                 return
             run = ActiveRun(SINKS[-1])
             run.root_name = span.name
         settings = run.sink.settings
-        context = span.context
+        context = span.get_span_context()
         if settings.sampling == "follow" and not context.trace_flags.sampled:
             return
         run.span = span

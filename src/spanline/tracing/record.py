@@ -93,4 +93,3 @@ def record_of(
     digest = run.sink.digest
     record.artifacts = [clean_documents(artifact, digest) for artifact in record.artifacts]
     return record
-
