@@ -72,6 +72,7 @@ while True:
 def test_a_killed_writer_loses_nothing_that_write_returned_for(tmp_path: Path, after: int) -> None:
     child = start(WRITER, tmp_path)
     assert child.stdout is not None
+    last = -1
     for _ in range(after):
         last = int(child.stdout.readline())
     child.send_signal(signal.SIGKILL)
