@@ -39,7 +39,7 @@ def answering() -> Iterator[str]:
             self.send_response(404 if self.path == "/" else 503)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, *_: object, **__: object) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
