@@ -11,6 +11,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 RUN = "0af76519-16cd-43dd-8448-eb211c80319c"
 FIRST = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 BUILD = "5cd8e1a0-94d2-4a31-9f20-31c3f0a5b001"
+CHILD = "5f6e2d8c-32d8-5e0a-9b6e-0a2f0c6f7b11"
 OLD, NEW = "sha256:" + "12ab" * 16, "sha256:" + "3fa9" * 16
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe{{7*7}}"
 
@@ -80,8 +81,10 @@ def fee_run() -> dict[str, Any]:
              "firstSeenRunId": FIRST},
         ],
         "gaps": [{"missing": "the release", "how": "Set service.version (and container.image.repo_digests) in OTEL_RESOURCE_ATTRIBUTES."}],
-        "upstream": [{"runId": BUILD, "job": "fee-assistant.build-index", "artifact": "index:fees_corpus@commit:abc123", "evidence": "observed",
+        "upstream": [{"runId": BUILD, "job": "fee-assistant.build-index", "ref": "index:fees_corpus@commit:abc123", "how": "has the same version", "evidence": "observed",
                       "endedAt": "2026-11-21T01:12:00Z"}],
+        "children": [{"runId": CHILD, "job": "rates.GET /rates/{currency}", "service": "rates", "status": "FAIL", "durationSeconds": 0.3}],
+        "parameters": {"temperature": "0.2"},
         "links": {},
     }  # fmt: skip
 

@@ -16,14 +16,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
-OUTCOMES = {"COMPLETE": "complete", "FAIL": "failed", "ABORT": "aborted"}
+OUTCOMES = {"COMPLETE": "complete", "FAIL": "failed", "ABORT": "aborted", "RUNNING": "running"}
 ARTIFACT_KINDS = ("model", "prompt", "index")
 RUN_FILTERS = frozenset({"job", "outcome", "artifact", "tag", "conflict", "since", "until", *ARTIFACT_KINDS})
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 _MAX_VALUE = 512
-_SYNONYMS = {"OK": "COMPLETE", "ERROR": "FAIL", "FAILED": "FAIL", "ABORTED": "ABORT", "COMPLETED": "COMPLETE"}
+_SYNONYMS = {"OK": "COMPLETE", "ERROR": "FAIL", "FAILED": "FAIL", "ABORTED": "ABORT", "COMPLETED": "COMPLETE", "START": "RUNNING"}
 
 
 async def ask(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from spanline.server import words
 from spanline.server.asking import ID, OUTCOMES, RUN_FILTERS, ask, id_of, paging, parameters, run_filter, unknown_run
 from spanline.server.links import job_of, links
+from spanline.server.parts import STATUS
 from spanline.server.problems import Problem, json_response, prefers_html
 from spanline.server.rendering import page
 from spanline.server.source import Source
-from spanline.server.view import STATUS, view
+from spanline.server.view import view
 from spanline.settings import Settings
 
 _FIELDS = (("job", "job name"), ("model", "openai/gpt-4o"), ("prompt", "fees@v7"), ("index", "fees_corpus"), ("tag", "case:4711"))
@@ -40,6 +42,10 @@ class Pages:
         if given not in {None, "", "json", "html"}:
             raise Problem(400, "Parameter format is wrong", "json or html.")
         found = await self.find(id_of(request))
+        # A run of a thousand operations takes a while to lay out; the event loop is the application's.
+        return await run_in_threadpool(self._show, request, found)
+
+    def _show(self, request: Request, found: dict[str, Any]) -> Response:
         if not prefers_html(request, default=True):
             return json_response(found)
         return page(request, "run.html", {"run": view(found, self.settings)})
@@ -80,7 +86,7 @@ class Pages:
             "next_page": _query({**kept, **size, "after": following}) if following else "",
             "first_page": (_query({**kept, **size}) or "?") if "after" in given else "",
         }
-        return page(request, "runs.html", context)
+        return await run_in_threadpool(page, request, "runs.html", context)
 
     async def run_elsewhere(self, request: Request) -> Response:
         """`GET /r/{id}` where a central server has the pages: a redirect, with nothing but the id."""

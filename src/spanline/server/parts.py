@@ -10,6 +10,7 @@ from typing import Any
 from spanline.record.artifact import NAMESPACES
 from spanline.server import words
 
+STATUS = {"COMPLETE": "Complete", "FAIL": "Failed", "ABORT": "Aborted", "START": "Running", "RUNNING": "Running"}
 MAX_DOCUMENTS = 200
 MAX_RAW = 400_000
 
@@ -23,6 +24,7 @@ class Thing:
     digest: str
     evidence: str
     conflict: bool = False
+    dirty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Conflict:
     digest: str
     expected: str
     first_run: str
+    first_at: str
     acknowledged: bool
 
 
@@ -72,6 +75,7 @@ def things(value: object, question: str, conflicts: set[tuple[str, str]]) -> lis
             digest=words.text_of(entry.get("digest")),
             evidence=words.text_of(entry.get("evidence")),
             conflict=any((kind, label(entry)) in conflicts for kind in kinds),
+            dirty=entry.get("dirty") is True,
         )
         for entry in words.entries(value)
     ]
@@ -85,6 +89,7 @@ def conflict_of(entry: Mapping[str, object]) -> Conflict:
         digest=words.text_of(entry.get("digest")),
         expected=words.text_of(entry.get("expectedDigest")),
         first_run=words.text_of(entry.get("firstSeenRunId")),
+        first_at=words.text_of(entry.get("firstSeenAt")),
         acknowledged=entry.get("acknowledged") is True,
     )
 
@@ -154,6 +159,29 @@ def artifact_of(entry: Mapping[str, object], conflicts: set[tuple[str, str]]) ->
     }
 
 
+def made_by(run: Mapping[str, object]) -> list[dict[str, Any]] | None:
+    """What offline work made; None for a run that gave an answer."""
+    made = [entry for entry in words.entries(run.get("artifacts")) if entry.get("role") == "output" and entry.get("kind") != "flow"]
+    answered = any(entry.get("kind") == "inference" for entry in words.entries(run.get("operations")))
+    return [artifact_of(entry, set()) for entry in made] if made and not answered else None
+
+
+def evaluation_of(entry: Mapping[str, object]) -> dict[str, str]:
+    """One evaluation, as texts."""
+    one = texts(entry, ("name", "passed", "label", "score"))
+    one |= {"evaluator": _joined(entry, "evaluator", "evaluatorVersion"), "set": _joined(entry, "evalSet", "evalSetVersion")}
+    return one | {"when": words.moment(entry.get("evaluatedAt"))}
+
+
+def columns_with_values(rows: list[dict[str, str]], *names: str) -> list[str]:
+    """Those columns of a table in which something stands."""
+    return [name for name in names if any(row[name] for row in rows)]
+
+
+def _joined(entry: Mapping[str, object], *names: str) -> str:
+    return words.cut("@".join(text for name in names if (text := words.text_of(entry.get(name)))))
+
+
 def usage_of(usage: Mapping[str, object]) -> list[tuple[str, str]]:
     """Tokens and cost, as (what, how many)."""
     named = (
@@ -167,16 +195,33 @@ def usage_of(usage: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def upstream_of(entry: Mapping[str, object]) -> dict[str, str]:
     """One run that made what this one used."""
-    job = entry.get("job")
-    via = entry.get("artifact", entry.get("via", entry.get("ref")))
     return {
         "run_id": words.text_of(entry.get("runId")),
-        "job": words.text_of(job) or words.text_of(words.mapping(job).get("name")),
-        "via": words.text_of(via) or label(words.mapping(via)),
+        "job": words.text_of(entry.get("job")),
+        "via": words.text_of(entry.get("ref")) or label(words.mapping(entry.get("artifact"))),
         "evidence": words.text_of(entry.get("evidence")),
-        "by": words.text_of(entry.get("by", entry.get("how"))),
+        "how": words.text_of(entry.get("how")),
         "ended": words.text_of(entry.get("endedAt")),
     }
+
+
+def child_of(entry: Mapping[str, object]) -> dict[str, str]:
+    """One run of another service or job in the same trace."""
+    status = words.text_of(entry.get("status")).upper()
+    return {
+        "run_id": words.text_of(entry.get("runId")),
+        "job": words.text_of(entry.get("job")),
+        "status": status if status.isalpha() else "UNKNOWN",
+        "status_word": words.cut(STATUS.get(status, status.title()), 24),
+        "took": words.duration(entry.get("durationSeconds")),
+        "usage": " · ".join(f"{value} {text}" for text, value in usage_of(words.mapping(entry.get("usage")))),
+    }
+
+
+def results_of(run: Mapping[str, object]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Parameters and results of offline work, where there are any."""
+    named = (("Parameters", words.mapping(run.get("parameters"))), ("Results", words.mapping(run.get("metrics"))))
+    return [(text, [(key, words.cut(words.text_of(value))) for key, value in values.items()][:100]) for text, values in named if values]
 
 
 def ids_of(run: Mapping[str, object], trace: int | None) -> list[tuple[str, str, bool]]:

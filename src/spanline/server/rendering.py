@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spanline.server import words
+from spanline.server.parts import columns_with_values
 
 _STATIC = Path(__file__).parent / "static"
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
@@ -69,7 +70,7 @@ def _environment() -> jinja2.Environment:
     filters, tests = cast("dict[str, object]", environment.filters), cast("dict[str, object]", environment.tests)
     filters |= {
         "duration": words.duration, "moment": words.moment, "ago": words.ago, "short": words.short_digest, "cut": words.cut,
-        "revision": words.revision,
+        "revision": words.revision, "columns": columns_with_values,
     }  # fmt: skip
     tests["match_id"] = _is_id
     return environment

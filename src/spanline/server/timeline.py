@@ -30,6 +30,7 @@ class Row:
     finish: str
     error: str
     rollup: bool
+    service: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def timeline(run: Mapping[str, object]) -> Timeline:
     whole = max(last - first, 1)
     order = sorted(range(len(operations)), key=lambda i: (spans[i][0] if spans[i][0] is not None else last, i))
     depths = _depths(operations)
-    rows = [_row(operations[i], spans[i], first, whole, depths.get(i, 0)) for i in order[:MAX_ROWS]]
+    services = {words.text_of(child.get("runId")): words.text_of(child.get("service")) for child in words.entries(run.get("children"))}
+    rows = [_row(operations[i], spans[i], first, whole, depths.get(i, 0), services) for i in order[:MAX_ROWS]]
     marks = [(part, words.duration(whole / 1e9 * part / 100)) for part in (0.0, 25.0, 50.0, 75.0, 100.0)] if rows else []
     dropped = words.number_of(run.get("operationsDropped")) or 0
     return Timeline(rows, marks, max(len(order) - MAX_ROWS, 0) + int(dropped))
@@ -78,7 +80,9 @@ def _depths(operations: list[dict[str, object]]) -> dict[int, int]:
     return depths
 
 
-def _row(operation: Mapping[str, object], span: tuple[int | None, int | None], first: int, whole: int, depth: int) -> Row:
+def _row(
+    operation: Mapping[str, object], span: tuple[int | None, int | None], first: int, whole: int, depth: int, services: Mapping[str, str]
+) -> Row:
     start, end = span
     x = min(100 * ((start if start is not None else first) - first) / whole, 100 - _MIN_WIDTH)
     width = max(100 * ((end or 0) - (start or 0)) / whole, _MIN_WIDTH)
@@ -102,4 +106,5 @@ def _row(operation: Mapping[str, object], span: tuple[int | None, int | None], f
         finish=", ".join(words.text_of(reason) for reason in words.items(operation.get("finishReasons")) if reason != "stop"),
         error=words.cut(words.text_of(operation.get("errorType")), 120),
         rollup=operation.get("rollup") is True,
+        service=services.get(words.text_of(operation.get("runId")), ""),
     )

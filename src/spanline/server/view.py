@@ -12,13 +12,11 @@ from spanline.server.links import job_of, links, marquez_event
 from spanline.server.timeline import Timeline, timeline
 from spanline.settings import Settings
 
-STATUS = {"COMPLETE": "Complete", "FAIL": "Failed", "ABORT": "Aborted", "START": "Running", "RUNNING": "Running"}
 QUESTIONS = ("data", "index", "prompt", "model", "code", "release")
 LINK_NAMES = {
     "jaeger": "Jaeger trace", "grafana": "Grafana at this time", "marquez": "Marquez job", "mlflow": "MLflow", "repository": "Code at this commit",
 }  # fmt: skip
 _GUARDRAIL = ("phase", "outcome", "action", "score")
-_EVALUATION = ("name", "passed", "label", "score", "evaluator", "evaluatorVersion", "evalSet", "evalSetVersion", "evaluatedAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,9 @@ class View:
     artifacts: list[dict[str, Any]]
     usage: list[tuple[str, str]]
     upstream: list[dict[str, str]]
+    made: list[dict[str, Any]] | None
+    children: list[dict[str, str]]
+    results: list[tuple[str, list[tuple[str, str]]]]
     links: list[tuple[str, str]]
     ids: list[tuple[str, str, bool]]
     tags: list[tuple[str, str]]
@@ -76,8 +77,8 @@ def view(run: Mapping[str, Any], settings: Settings) -> View:
         run_id=words.text_of(run.get("runId")),
         job=job or "unknown job",
         namespace=namespace,
-        status=status if status in STATUS else "UNKNOWN",
-        status_word=STATUS.get(status, words.cut(words.text_of(run.get("status")), 24) or "Unknown"),
+        status=status if status in parts.STATUS else "UNKNOWN",
+        status_word=parts.STATUS.get(status, words.cut(words.text_of(run.get("status")), 24) or "Unknown"),
         http_status=words.text_of(run.get("httpStatusCode")),
         error=words.text_of(run.get("errorType")),
         trace_id=f"{trace:032x}" if trace else words.text_of(run.get("traceId")),
@@ -94,10 +95,13 @@ def view(run: Mapping[str, Any], settings: Settings) -> View:
         timeline=timeline(run),
         retrieved=parts.retrieved(run),
         guardrails=[{**parts.texts(entry, _GUARDRAIL), "label": parts.label(entry)} for entry in words.entries(run.get("guardrails"))],
-        evaluations=[parts.texts(entry, _EVALUATION) for entry in words.entries(run.get("evaluations"))],
+        evaluations=[parts.evaluation_of(entry) for entry in words.entries(run.get("evaluations"))],
         artifacts=[parts.artifact_of(entry, open_labels) for entry in words.entries(run.get("artifacts"))],
         usage=parts.usage_of(words.mapping(run.get("usage"))),
         upstream=[parts.upstream_of(entry) for entry in words.entries(run.get("upstream"))],
+        made=parts.made_by(run),
+        children=[parts.child_of(entry) for entry in words.entries(run.get("children"))],
+        results=parts.results_of(run),
         links=out,
         ids=parts.ids_of(run, trace),
         tags=sorted((key, words.text_of(value)) for key, value in words.mapping(run.get("tags")).items()),
