@@ -68,7 +68,7 @@ fmt: $(VENV)/.dev ## format, and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## the table of benchmarks/README.md, comparators measured in the same run (needs valgrind)
+bench: $(VENV)/.dev ## the table of docs/performance.md, comparators measured in the same run (needs valgrind)
 	@bash .ci/servers valgrind:valgrind
 	@$(BIN)/python -m benchmarks
 

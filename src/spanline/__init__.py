@@ -64,9 +64,9 @@ if TYPE_CHECKING:
     from spanline.record.references import Model as Model
     from spanline.record.references import PromptTemplate as PromptTemplate
     from spanline.record.references import Release as Release
+    from spanline.runtime.configure import configure as configure
+    from spanline.runtime.configure import instrument as instrument
     from spanline.runtime.runtime import Runtime as Runtime
-    from spanline.runtime.runtime import configure as configure
-    from spanline.runtime.runtime import instrument as instrument
     from spanline.tracing.processor import LineageSpanProcessor as LineageSpanProcessor
     from spanline.tracing.sampler import LineageSampler as LineageSampler
 

@@ -108,7 +108,8 @@ class Operation:
             @functools.wraps(function)
             def around_generator(*args: Any, **keywords: Any) -> Any:
                 with self._copy():
-                    return (yield from function(*args, **keywords))
+                    result: Any = yield from function(*args, **keywords)
+                    return result
 
             return cast(F, around_generator)
         if inspect.iscoroutinefunction(function):
@@ -157,7 +158,7 @@ def attribute(value: Any) -> Any:
 
     One lone surrogate, or an integer beyond 64 bits, makes the OTLP encoder fail and with it the whole batch.
     """
-    kind = cast(type, type(value))
+    kind: type = type(value)
     if kind is str:
         if len(value) > MAX_VALUE:
             value = value[:MAX_VALUE]

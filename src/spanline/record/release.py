@@ -208,7 +208,9 @@ def _json(text: str | None) -> dict[str, Any]:
 def _checkout(start: Path | None) -> tuple[Path, Checkout | None]:
     """The folder of the service and the working tree that holds it."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    folders = [start] if start is not None else [Path.cwd(), *([Path(main).parent] if main else [])]
+    # `python -m uvicorn`: the main module is the server's, and its folder tells of the repository around the environment.
+    own = main is not None and not {"site-packages", "dist-packages"} & set(Path(main).parts)
+    folders = [start] if start is not None else [Path.cwd(), *([Path(main).parent] if main is not None and own else [])]
     for folder in folders:
         found = find_checkout(folder)
         if found is not None:
