@@ -27,6 +27,8 @@ _IDLE_S = (0.05, 0.25)
 _GATHER_S = 0.02
 """After a wake-up: so long events are gathered, since few large system calls cost an app's threads least."""
 _TELL_S = 1.0
+_SAVE_S = 0.05
+"""While there is more to deliver the cursor is kept that often: a rename makes some file systems write to the disk."""
 _POISON_PROBES = 3
 
 
@@ -63,6 +65,8 @@ class Worker:
         self._head: Entry | None = None
         self._solo = False
         self._thinned = 0
+        self._unsaved = False
+        self._saved_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"spanline-relay-{consumer.name}", daemon=True)
 
     def start(self) -> None:
@@ -103,6 +107,9 @@ class Worker:
                         continue
                     self._stop.wait(1.0)
         finally:
+            if self.health.leading and self._lock.held():
+                with guard("relay.save"):
+                    self._save()
             self.health.leading = False
             self._lock.release()
 
@@ -114,6 +121,7 @@ class Worker:
                 self._stop.wait(_URGENT_S)
             return
         if not self.backlog.pending and not self.backlog.fetch():
+            self._save()
             self._tell()
             self._keep_house()
             self._idle()
@@ -123,7 +131,9 @@ class Worker:
             self._deliver()
         else:
             self.backlog.settle([])
-        self._save()
+        self._unsaved = True
+        if time.monotonic() - self._saved_at >= _SAVE_S:
+            self._save()
         self._tell()
 
     def _lead(self) -> bool:
@@ -205,6 +215,7 @@ class Worker:
             self._park(head, error)
             return
         self._observe("retried", 1)
+        self._unsaved = True
         self._save()
         self._tell()
         self._stop.wait(wait)
@@ -247,8 +258,12 @@ class Worker:
         self._parked_now(self.health.parked + 1 - gone)
 
     def _save(self) -> None:
+        if not self._unsaved:
+            return
+        self._saved_at = time.monotonic()
         try:
             self.backlog.save()
+            self._unsaved = False
         except OSError as error:
             # What was delivered since may be delivered again after a crash; nothing is lost.
             warn_once_a_minute("relay.cursor", "spanline: cannot keep the cursor in %s (%s)", self._directory, error.strerror)
