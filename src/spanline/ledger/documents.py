@@ -77,7 +77,7 @@ def read(event: bytes | Mapping[str, Any]) -> Event:
     except RecursionError as error:
         raise ValueError("the event is nested too deeply") from error
     if not isinstance(decoded, dict):
-        raise ValueError("the event is not a JSON object")  # noqa: TRY004  (wrong content, not a wrong call)
+        raise ValueError("the event is not a JSON object")
     doc = cast(Document, decoded)
     run_id = part(doc.get("run")).get("runId")
     if not isinstance(run_id, str) or not _UUID.match(run_id):

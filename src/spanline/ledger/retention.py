@@ -52,10 +52,8 @@ class Retention:
             deleted += self._older_than(now - round(max(self._max_age_s, JOB_AGE_S) * 1e6), 1, deadline)
         if self._max_bytes is not None:
             deleted += self._too_much(deadline)
-        if deleted and self._database.path is not None:
-            with self._database.lock, self._database.engine.connect() as connection:
-                # Outside of a transaction: gives free pages back to the disk, not all at once.
-                connection.exec_driver_sql("PRAGMA incremental_vacuum(2000)").fetchall()
+        if deleted:
+            self._database.shrink()
         return deleted
 
     def _older_than(self, before_us: int, offline: int, deadline: float | None) -> int:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import Connection, select
 
+from spanline._guard import warn_once_a_minute
 from spanline.ledger.codec import Packer, digest64_of, document, pack, unpack
 from spanline.ledger.database import Database
 from spanline.ledger.documents import Document, items, part
@@ -119,8 +120,12 @@ def documents_of(connection: Connection, keys: Sequence[int]) -> dict[int, list[
                 if stored is None:
                     continue
                 text = texts[key] = unpack(bytes(stored))
-        found.setdefault(run, []).append(document(body, text))
-    return found
+        try:
+            found.setdefault(run, []).append(document(body, text))
+        except ValueError as error:
+            # One damaged row must neither hide the others nor stop what is still to come in.
+            warn_once_a_minute("ledger.event", "spanline: %s; it is left out", error)
+    return {run: some for run, some in found.items() if some}
 
 
 def hashes_of(connection: Connection, keys: Sequence[int]) -> dict[int, set[int]]:

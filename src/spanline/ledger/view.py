@@ -105,7 +105,8 @@ def moment(micros: int | None) -> str | None:
 
 def duration(row: Row) -> float | None:
     """Seconds from start to end."""
-    return None if row.ended_us is None else max(0, row.ended_us - row.started_us) / 1e6
+    # Of a run that told its end alone the start is not known.
+    return (row.ended_us - row.started_us) / 1e6 if row.ended_us is not None and row.ended_us > row.started_us else None
 
 
 def gaps_of_document(row: Row, document: Document, facts: Facts) -> list[Gap]:

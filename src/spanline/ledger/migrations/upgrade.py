@@ -49,21 +49,15 @@ def to_newest(engine: Engine, place: str) -> None:
 def run(connection: Connection, revision: str) -> None:
     """Run the migrations up to a revision, in the connection's transaction."""
     # Alembic takes 0.1 s to load and is needed once in a ledger's life.
+    from alembic import command
     from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
-    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("path_separator", "os")
-    script = ScriptDirectory.from_config(config)
-
-    def steps(current: object, _: object) -> object:
-        return script._upgrade_revs(revision, current)  # pyright: ignore[reportPrivateUsage, reportArgumentType]
-
-    with EnvironmentContext(config, script, fn=steps, destination_rev=revision) as environment:  # pyright: ignore[reportArgumentType]
-        environment.configure(connection=connection, version_table=TABLE, transactional_ddl=False)
-        environment.run_migrations()
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = TABLE
+    command.upgrade(config, revision)
 
 
 def _version(connection: Connection) -> str | None:
