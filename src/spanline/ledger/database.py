@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,8 @@ class Database:
                 raise
             self.moved = _move_aside(self.path)
             self.engine = self._opened()
+        # The same pool of connections; only transactions begin in another way.
+        self._writing = self.engine.execution_options(spanline_write=True)
         _open.add(self)
 
     moved: Path | None = None
@@ -70,12 +72,8 @@ class Database:
     @contextmanager
     def write(self) -> Generator[Connection, None, None]:
         """The one writer of this process in a transaction; other processes wait for each other in the database."""
-        with self.lock, self._spoken(), self.engine.execution_options(spanline_write=True).begin() as connection:
+        with self.lock, self._spoken(), self._writing.begin() as connection:
             yield connection
-
-    def insert(self, table: Table) -> Any:
-        """An INSERT that can say what to do about a row that is there."""
-        return sqlite.insert(table) if self.path is not None else postgresql.insert(table)
 
     def close(self) -> None:
         """Close all connections."""
@@ -106,6 +104,8 @@ class Database:
         """In a forked child: new connections and a new lock."""
         _abandoned.append(self.engine.pool)
         self.engine.dispose(close=False)
+        # The copy shares the pool by reference: it needs the new one.
+        self._writing = self.engine.execution_options(spanline_write=True)
         self.lock = threading.RLock()
 
     def _opened(self) -> Engine:
@@ -143,6 +143,11 @@ class Database:
             if _is_corrupt(error):
                 raise LedgerError(_corrupt(self.place)) from error
             raise
+
+
+def inserting(dialect: str) -> Callable[[Table], Any]:
+    """The INSERT of a database that can say what to do about a row that is there."""
+    return sqlite.insert if dialect == "sqlite" else postgresql.insert
 
 
 def _url(text: str) -> URL:

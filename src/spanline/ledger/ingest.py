@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from spanline.errors import LedgerError
@@ -24,6 +24,15 @@ from spanline.record.run import Conflict
 _T = TypeVar("_T")
 _ATTEMPTS = 6
 _IN = 500
+# Made once: for a single event building statements costs more than running them.
+_TAKEN = select(runs.c.run).where(runs.c.run.in_(bindparam("runs", expanding=True)))
+# Two hosts may bring two events of one run at once (PostgreSQL; SQLite has one writer).
+_OWNERS = (
+    select(runs.c.run_id, runs.c.run, runs.c.job)
+    .where(runs.c.run_id.in_(bindparam("ids", expanding=True)))
+    .order_by(runs.c.run)
+    .with_for_update()
+)
 _MAX_KNOWN = 200_000
 
 
@@ -66,7 +75,7 @@ class Ingester:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watch = Watch()
-        self._store = Store(database)
+        self._store = Store()
         self._known: set[int] = set()
         self._offline: dict[int, int | None] = {}
 
@@ -129,7 +138,7 @@ class Ingester:
         wanted = {rows.run_key(_facts(group).started_us, group.run_id) for group in groups if group.run is None}
         taken: set[int] = set()
         for some in _chunks(sorted(wanted)):
-            taken.update(connection.scalars(select(runs.c.run).where(runs.c.run.in_(some))))
+            taken.update(connection.scalars(_TAKEN, {"runs": some}))
         for group in groups:
             if group.run is None:
                 key = rows.run_key(_facts(group).started_us, group.run_id)
@@ -157,7 +166,7 @@ class Ingester:
         for some in _chunks(again):
             connection.execute(delete(edges).where(edges.c.run.in_(some)))
             connection.execute(delete(conflicts).where(conflicts.c.run.in_(some)))
-        return batch.write(connection, self._database, self._known)
+        return batch.write(connection, self._known)
 
     def _learn_offline(self, connection: Connection, groups: list[_Group]) -> None:
         # Only the first event of a job in each process says what it is: what is known stands in `jobs`.
@@ -204,10 +213,8 @@ def _groups(connection: Connection, good: list[Event]) -> list[_Group]:
 
 def _owners(connection: Connection, run_ids: Mapping[bytes, Any]) -> dict[bytes, tuple[int, int]]:
     found: dict[bytes, tuple[int, int]] = {}
-    columns = select(runs.c.run_id, runs.c.run, runs.c.job)
     for some in _chunks(sorted(run_ids)):
-        # Two hosts may bring two events of one run at once (PostgreSQL; SQLite has one writer).
-        for run_id, run, job in connection.execute(columns.where(runs.c.run_id.in_(some)).order_by(runs.c.run).with_for_update()):
+        for run_id, run, job in connection.execute(_OWNERS, {"ids": some}):
             found[bytes(run_id)] = (run, job)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from sqlalchemy.schema import Table
 
 from spanline.ledger.codec import digest64
 from spanline.ledger.conflicts import Flag
-from spanline.ledger.database import Database
+from spanline.ledger.database import inserting
 from spanline.ledger.documents import text
 from spanline.ledger.facts import Facts, job_key
 from spanline.ledger.gaps import Gap, bits
@@ -24,6 +25,7 @@ _EVALUATION = {
     "evalSet": "eval_set", "evalSetVersion": "eval_set_version", "evaluatedAt": "evaluated_at",
 }  # fmt: skip
 _SMALL = 32_767
+_RUNS, _EVENTS, _EDGES, _CONFLICTS = insert(runs), insert(events), insert(edges), insert(conflicts)
 
 
 def run_key(started_us: int, run_id: bytes) -> int:
@@ -80,12 +82,11 @@ class Rows:
             if name is not None:
                 self._evaluations.append(_evaluation(run, name, entry))
 
-    def write(self, connection: Connection, database: Database, known: set[int]) -> set[int]:
+    def write(self, connection: Connection, known: set[int]) -> set[int]:
         """Write all rows.
 
         Args:
             connection: The writer's transaction.
-            database: Where to.
             known: Keys of jobs, releases and artifacts that are there already.
 
         Returns:
@@ -97,29 +98,22 @@ class Rows:
             fresh.update(missing)
             if missing:
                 # In one order everywhere, so that two hosts cannot wait for each other.
-                self._add(connection, database, table, [named[key] for key in missing])
+                self._add(connection, table, [named[key] for key in missing])
         if self.runs:
-            connection.execute(insert(runs), self.runs)
+            connection.execute(_RUNS, self.runs)
         if self.updated:
             connection.execute(_UPDATE, self.updated)
-        connection.execute(insert(events), self.events)
-        for table, made in ((edges, self._edges), (conflicts, self._conflicts)):
+        connection.execute(_EVENTS, self.events)
+        for statement, made in ((_EDGES, self._edges), (_CONFLICTS, self._conflicts)):
             if made:
-                connection.execute(insert(table), made)
+                connection.execute(statement, made)
         for table, made in ((terms, self._terms), (evaluations, self._evaluations)):
             if made:
-                self._add(connection, database, table, made)
+                self._add(connection, table, made)
         return fresh
 
-    def _add(self, connection: Connection, database: Database, table: Table, made: list[dict[str, Any]]) -> None:
-        statement = database.insert(table)
-        if table is jobs:
-            # What a job is (offline or not) may be said later than its name.
-            said = statement.excluded.offline
-            statement = statement.on_conflict_do_update(index_elements=[jobs.c.job], set_={"offline": said}, where=said.isnot(None))
-        else:
-            statement = statement.on_conflict_do_nothing()
-        connection.execute(statement, made)
+    def _add(self, connection: Connection, table: Table, made: list[dict[str, Any]]) -> None:
+        connection.execute(_upsert(table, connection.dialect.name), made)
 
     def _add_edges(self, run: int, facts: Facts) -> None:
         found: dict[tuple[int, int], dict[str, Any]] = {}
@@ -162,6 +156,16 @@ class Rows:
                 "repository": names[2], "image_digest": names[3], "first_us": facts.started_us,
             }  # fmt: skip
         return key
+
+
+@cache
+def _upsert(table: Table, dialect: str) -> Any:
+    statement = inserting(dialect)(table)
+    if table is not jobs:
+        return statement.on_conflict_do_nothing()
+    # What a job is (offline or not) may be said later than its name.
+    said = statement.excluded.offline
+    return statement.on_conflict_do_update(index_elements=[jobs.c.job], set_={"offline": said}, where=said.isnot(None))
 
 
 def _evaluation(run: int, name: str, entry: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from spanline._guard import warn_once_a_minute
 from spanline.ledger.codec import Packer, digest64_of, document, pack, unpack
-from spanline.ledger.database import Database
+from spanline.ledger.database import inserting
 from spanline.ledger.documents import Document, items, part
 from spanline.ledger.schema import dictionaries, events
 
@@ -42,8 +42,7 @@ class _Job(msgspec.Struct):
 class Store:
     """Packs events for `events`. Used under the writer's lock only; forgets everything when told that a transaction failed."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self) -> None:
         self._jobs: dict[int, _Job] = {}
 
     def reset(self) -> None:
@@ -81,7 +80,7 @@ class Store:
             return
         key = digest64_of(text)
         row = {"dictionary": key, "job": job_key, "made_us": made_us, "body": pack(text)}
-        connection.execute(self._database.insert(dictionaries).on_conflict_do_nothing(), [row])
+        connection.execute(inserting(connection.dialect.name)(dictionaries).on_conflict_do_nothing(), [row])
         job.packer, job.key = Packer(text), key
 
 
