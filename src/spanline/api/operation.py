@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -108,7 +108,7 @@ class Operation:
             @functools.wraps(function)
             def around_generator(*args: Any, **keywords: Any) -> Any:
                 with self._copy():
-                    result: Any = yield from function(*args, **keywords)
+                    result: Any = yield from cast(Generator[Any, Any, Any], function(*args, **keywords))
                     return result
 
             return cast(F, around_generator)
@@ -158,7 +158,7 @@ def attribute(value: Any) -> Any:
 
     One lone surrogate, or an integer beyond 64 bits, makes the OTLP encoder fail and with it the whole batch.
     """
-    kind: type = type(value)
+    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind is str:
         if len(value) > MAX_VALUE:
             value = value[:MAX_VALUE]
