@@ -58,7 +58,7 @@ test: $(VENV)/.dev $(VENV)/.demo ## all tests, the fast ones first
 test-fast: $(VENV)/.dev ## unit, contract and property tests
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/contract tests/property) $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## ruff, types, import layers
+lint: $(VENV)/.dev $(VENV)/.demo ## ruff, types, import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/basedpyright --level error

@@ -208,8 +208,8 @@ def _is_corrupt(error: BaseException) -> bool:
 
 def _corrupt(place: str) -> str:
     return (
-        f"the ledger {place} is corrupt; the journal still holds what was not delivered. Open it with recover=True (spanline serve --recover), "
-        "which moves the file aside to <name>.corrupt-<time> and begins a new one, or restore a copy"
+        f"the ledger {place} is corrupt; the journal still holds what was not delivered. Restore a copy, or move the file aside: a new one "
+        "is begun at the next start (Ledger.open(url, recover=True) does both)"
     )
 
 
