@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from spanline._guard import guard
-from spanline.cli.health import DeliveryHealth
 from spanline.cli.options import journals
 from spanline.relay.consumer import Consumer, TransportConsumer
 from spanline.relay.ledger import LedgerConsumer
+from spanline.relay.measure import DeliveryHealth
 from spanline.relay.relay import Relay
 from spanline.runtime.delivery import LazyLedgerConsumer, LedgerHolder
 from spanline.settings import Settings

@@ -86,9 +86,9 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
     import uvicorn
 
     from spanline.cli.delivery import Delivery
-    from spanline.cli.health import DeliveryHealth
     from spanline.ledger import Ledger
     from spanline.metrics.engine import Metrics
+    from spanline.relay.measure import DeliveryHealth
     from spanline.server.app import build_app
 
     file = sqlite_file(settings.effective_ledger_url)

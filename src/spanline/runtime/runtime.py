@@ -23,6 +23,7 @@ from spanline.record.digest import keyed_digest, load_or_make_key
 from spanline.record.labels import Labels
 from spanline.record.release import discover_release
 from spanline.record.run import RunRecord
+from spanline.relay.measure import DeliveryHealth
 from spanline.runtime.delivery import LedgerHolder, relay_of
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
@@ -53,7 +54,6 @@ class Runtime:
         self._job_keys: OrderedDict[Hashable, None] = OrderedDict()
         self._provider: TracerProvider | None = None
         self._parent = parent_id_from_environment(settings)
-        self._backlogs: dict[str, int] = {}
         self._ticker = Ticker(self._tick)
         self._pages = Pages(self, app)
         for warning in settings.warnings:
@@ -93,8 +93,11 @@ class Runtime:
                 on_drop=self.dropped,
             )
             if settings.relay != "off":
+                if settings.relay == "process":
+                    logger.warning("spanline: SPANLINE_RELAY=process is not there yet; the relay runs as a thread")
                 with guard("runtime.relay"):
-                    self.relay = relay_of(settings, self.ledgers, observer=self._observe, on_drop=self.dropped)
+                    observer = DeliveryHealth(self.metrics).observer(settings.journal_dir) if self.metrics is not None else None
+                    self.relay = relay_of(settings, self.ledgers, observer=observer, on_drop=self.dropped)
         SINKS.append(self)
         atexit.register(self.close)
 
@@ -137,22 +140,6 @@ class Runtime:
         """Count what could not be kept."""
         if self.metrics is not None:
             self.metrics.dropped(reason, amount)
-
-    def _observe(self, consumer: str, what: str, value: float) -> None:
-        metrics = self.metrics
-        if metrics is None:
-            return
-        if what == "sent":
-            metrics.sent(consumer, int(value))
-        elif what == "dropped":
-            metrics.dropped("thinned", int(value))
-        elif what == "parked":
-            metrics.parked(consumer, int(value))
-        elif what == "lag_seconds":
-            metrics.lag(consumer, value)
-        elif what == "backlog_bytes":
-            self._backlogs[consumer] = int(value)
-            metrics.backlog(max(self._backlogs.values()))
 
     def in_flight(self, delta: int) -> None:
         """Count requests that are being served."""
