@@ -182,7 +182,7 @@ def test_a_stream_marks_the_first_token_and_reads_usage(sink: MemorySink, chunks
     (operation,) = sink.record.operations
     assert operation.streamed is True
     assert operation.time_to_first_token_seconds is not None
-    assert 0 <= operation.time_to_first_token_seconds <= (operation.duration_seconds or 0)
+    assert 0 <= operation.time_to_first_token_seconds < 5
     assert operation.finish_reasons == ["length"]
     assert (operation.response_id, operation.response_model) == ("c1", "m-2024")
     assert operation.usage is not None

@@ -38,8 +38,9 @@ class Inference(Operation):
     _first: float | None = None
 
     def __enter__(self) -> Self:
-        self._started = time.perf_counter()
         super().__enter__()
+        # After the span's own start: the first token is never later than the end.
+        self._started = time.perf_counter()
         return self
 
     async def __aenter__(self) -> Self:
