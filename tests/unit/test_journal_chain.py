@@ -35,7 +35,6 @@ def found(report: Report) -> list[tuple[str, str]]:
 def test_an_untouched_journal_is_in_order(journal: Path) -> None:
     report = verify(journal)
     assert report == Report(True, 3, 3, 0, 0, [])
-    assert chain.verify(journal) == report
 
 
 def test_a_folder_that_is_not_there_is_in_order(tmp_path: Path) -> None:

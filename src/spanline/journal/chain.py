@@ -150,10 +150,3 @@ def _compact(directory: Path) -> None:
 def is_open(segment: Segment, known: dict[str, Item]) -> bool:
     """Whether a segment may still grow: not sealed, and its writer lives."""
     return segment.name not in known and alive(segment)
-
-
-def verify(directory: Path) -> Any:
-    """Check a journal against its chain; see `spanline.journal.verify.verify`."""
-    from spanline.journal.verify import verify as check
-
-    return check(directory)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from spanline._guard import guard
 from spanline.asgi.types import ASGIApp, Receive, Scope, Send
-from spanline.runtime.delivery import LazyLedger
-
-if TYPE_CHECKING:
-    from spanline.runtime.runtime import Runtime
+from spanline.runtime.delivery import LazyLedger, LedgerHolder
+from spanline.settings import Settings
 
 
 class Pages:
     """Finds the page that answers a request.
 
     Args:
-        runtime: Whose runs the pages show.
+        settings: What is mounted, and who may read.
+        ledgers: Whose runs the pages show.
+        registry: The Prometheus registry of `/metrics`; None where metrics are off.
         app: FastAPI or Starlette app whose own routes win; None where the middleware wraps something else.
     """
 
-    def __init__(self, runtime: Runtime, app: Any) -> None:
-        self._runtime = runtime
+    def __init__(self, settings: Settings, ledgers: LedgerHolder, registry: Any, app: Any) -> None:
+        self._settings = settings
+        self._ledgers = ledgers
+        self._registry = registry
         self._app = app
         self._metrics: ASGIApp | None = None
         self._server: ASGIApp | None = None
-        mount = {path.rstrip("/") for path in runtime.settings.mount}
+        mount = {path.rstrip("/") for path in settings.mount}
         self._paths = frozenset(mount & {"/metrics", "/runs"})
         self._run = "/r/" if "/r" in mount else None
 
@@ -56,28 +58,28 @@ class Pages:
         return False
 
     def _metrics_page(self) -> ASGIApp | None:
-        if self._metrics is None and self._runtime.metrics is not None:
+        if self._metrics is None and self._registry is not None:
             from spanline.metrics.exposition import asgi_metrics
 
-            self._metrics = asgi_metrics(self._runtime.metrics.registry)
+            self._metrics = asgi_metrics(self._registry)
         return self._metrics
 
     def _server_page(self) -> ASGIApp | None:
-        if not self._runtime.lineage:
+        if "lineage" not in self._settings.features:
             return None
         if self._server is None:
             with guard("runtime.pages"):
-                self._server = _server_app(self._runtime)
+                self._server = _server_app(self._settings, self._ledgers)
         return self._server
 
 
-def _server_app(runtime: Runtime) -> ASGIApp:
+def _server_app(settings: Settings, ledgers: LedgerHolder) -> ASGIApp:
     """The pages; without the `server` extra a plain word that says what to install."""
     try:
         from spanline.server.app import build_app
     except ImportError:
         return _not_installed
-    return build_app(cast(Any, LazyLedger(runtime.ledgers)), runtime.settings, api=False, require_loopback=True)
+    return build_app(cast(Any, LazyLedger(ledgers)), settings, api=False, require_loopback=True)
 
 
 async def _not_installed(scope: Scope, receive: Receive, send: Send) -> None:

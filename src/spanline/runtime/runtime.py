@@ -55,7 +55,7 @@ class Runtime:
         self._provider: TracerProvider | None = None
         self._parent = parent_id_from_environment(settings)
         self._ticker = Ticker(self._tick)
-        self._pages = Pages(self, app)
+        self._pages: Pages | None = None
         for warning in settings.warnings:
             logger.warning("spanline: %s", warning)
         if settings.disabled:
@@ -76,6 +76,7 @@ class Runtime:
                         logger.warning("spanline: no cost metrics: %s", error)
                 self.metrics = Metrics(registry, label_cap=settings.label_cap, prices=prices)
                 on_internal_error(self.metrics.internal_error)
+        self._pages = Pages(settings, self.ledgers, self.metrics.registry if self.metrics is not None else None, app)
         self.labels = Labels(settings.base / "labels" / f"{slug(settings.namespace)}.ndjson" if self.lineage else None)
         self._provider, self.processor = set_up(settings, tracer_provider)
         self.tracer = self._provider.get_tracer("spanline", "0.1.0")
@@ -174,7 +175,7 @@ class Runtime:
 
     def page(self, scope: Scope) -> ASGIApp | None:
         """The page of ours that answers this request; None when the app does."""
-        return self._pages.find(scope)
+        return self._pages.find(scope) if self._pages is not None else None
 
     def begin(self) -> None:
         """The app serves in this process: start the relay and the ticker here."""
