@@ -55,7 +55,7 @@ def test_a_chat_of_the_real_client_is_an_inference(sink: MemorySink, model_url: 
     from openai import OpenAI
 
     with OpenAI(base_url=model_url, api_key="none") as client, sink.tracer.start_as_current_span("root"):
-        reply = client.chat.completions.create(model=MODEL, messages=QUESTION, temperature=0.0, max_tokens=8, seed=7)  # type: ignore[arg-type]
+        reply = client.chat.completions.create(model=MODEL, messages=QUESTION, temperature=0.0, max_tokens=8, seed=7)
     record = sink.record
     (operation,) = record.operations
     assert (operation.kind, operation.dialect, operation.provider) == ("inference", "otel_genai", "openai")
@@ -79,7 +79,7 @@ def test_by_hand_around_it_is_counted_once(sink: MemorySink, model_url: str) -> 
             messages=QUESTION,
             max_tokens=8,
             stream=True,
-            stream_options={"include_usage": True},  # type: ignore[arg-type]
+            stream_options={"include_usage": True},
         )
         said = list(call.stream(chunks))
     sink.processor.force_flush()
