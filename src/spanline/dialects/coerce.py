@@ -28,7 +28,8 @@ _FINISH = {
 def text(value: Any) -> str | None:
     """A short name: cleaned and capped; numbers are written out; anything else is None."""
     if type(value) is str:
-        return clean(value, MAX_NAME) or None
+        # Nearly all names are short and printable: one C call says so.
+        return (value if len(value) <= MAX_NAME and value.isprintable() else clean(value, MAX_NAME)) or None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -127,8 +129,7 @@ class LineageSpanProcessor(SpanProcessor):
             return
         parent = span.parent
         reading = read(
-            # A mapping proxy over the SDK's locked dict: one copy is cheaper than many look-ups.
-            dict(attributes),
+            _plain(attributes),
             span_id=f"{span_id:016x}",
             parent_span_id=f"{parent.span_id:016x}" if parent is not None else None,
             started_ns=span.start_time or 0,
@@ -219,3 +220,9 @@ class LineageSpanProcessor(SpanProcessor):
         except Exception as error:  # noqa: BLE001  as above
             report("processor.flush", error)
         return True
+
+
+def _plain(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A plain dict of attributes. The SDK hands out a proxy of a locked mapping; its copy() is one call, walking it is three for each key."""
+    copy = getattr(attributes, "copy", None)
+    return copy() if copy is not None else dict(attributes)
