@@ -183,7 +183,7 @@ def operated(app: FastAPI) -> None:
     prompt = spanline.PromptTemplate("fees", version="v7", text="Use {context} to answer: {question}")
     documents_and_scores = list(zip(DOCUMENTS, SCORES, strict=True))
     common = {key: INFERENCE[0][key] for key in ("gen_ai.conversation.id", "server.address", "server.port")}
-    search = {**common, **{key: RETRIEVAL[0][key] for key in ("db.system.name", "db.operation.name", "gen_ai.request.model")}}
+    search = {**common, "db.system.name": RETRIEVAL[0]["db.system.name"]}
     search_result = {key: RETRIEVAL[1][key] for key in ("retrieval.best_score", "db.response.returned_rows")}
     verdict = {
         key: GUARDRAIL[0][key] for key in ("gen_ai.conversation.id", "guardrail.policy", "guardrail.threshold", "guardrail.timeout_ms")

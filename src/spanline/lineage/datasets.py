@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from spanline.lineage.facets import ArtifactFacet, RetrievalFacet, Stamp
 from spanline.lineage.location import without_secrets
-from spanline.naming import UNKNOWN_SERVICE, cached, clean, clean_namespace, dataset_name, fit, is_alias
+from spanline.naming import UNKNOWN_SERVICE, clean, clean_namespace, dataset_name, fit, is_alias
 from spanline.record.artifact import NAMESPACES, Artifact, Retrieval, Role
 from spanline.record.run import RunRecord
 
@@ -17,6 +18,9 @@ MAX_DOCUMENTS = 1000
 """Documents listed of one index in one run; `hits` still counts all."""
 
 _RANK = {"observed": 0, "declared": 1, "inferred": 2}
+
+MAX_REMEMBERED = 1024
+"""Characters. Facets of artifacts with longer texts are made anew, so that what is remembered stays small."""
 
 Key = tuple[str, str]
 
@@ -26,8 +30,11 @@ class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
 
     namespace: str
     name: str
-    facets: dict[str, Any] = {}
+    facets: dict[str, Any] | msgspec.Raw = {}
     input_facets: dict[str, Any] = {}
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 def inputs_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> list[Dataset]:
@@ -48,11 +55,9 @@ def outputs_of(record: RunRecord, mark: Stamp) -> list[Dataset]:
     return _with_flow(found, record, "responses")
 
 
-def keys_of(record: RunRecord) -> tuple[frozenset[Key], frozenset[Key]]:
-    """Names of the inputs and of the outputs, without anything else."""
-    inputs = {_key(a.kind, a.namespace, a.name, a.version) for a in record.artifacts if a.role == "input"}
-    outputs = {_key(a.kind, a.namespace, a.name, a.version) for a in record.artifacts if a.role == "output"}
-    return frozenset(inputs), frozenset(outputs)
+def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
+    """Role and name of the inputs and outputs, without anything else."""
+    return frozenset([(a.role, _key(a.kind, a.namespace, a.name, a.version)) for a in record.artifacts])
 
 
 def _with_flow(found: list[Dataset], record: RunRecord, direction: str) -> list[Dataset]:
@@ -64,12 +69,12 @@ def _with_flow(found: list[Dataset], record: RunRecord, direction: str) -> list[
     return found
 
 
-@cached(64)
+@lru_cache(64)
 def _flow(direction: str, service: str) -> str:
     return fit(f"{direction}.{service.strip() or UNKNOWN_SERVICE}")
 
 
-@cached(2048)
+@lru_cache(2048)
 def _key(kind: str, namespace: str, name: str, version: str | None) -> Key:
     return clean_namespace(namespace or NAMESPACES.get(kind, "datasets")), dataset_name(name, version)
 
@@ -116,7 +121,36 @@ def _merge_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retr
 
 
 def _dataset(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dataset:
-    version, stage = artifact.version, artifact.stage
+    facets = _facets(
+        mark, artifact.kind, artifact.name, artifact.version, artifact.digest, artifact.role, artifact.evidence,
+        artifact.owner, artifact.stage, artifact.uri, artifact.made_of,
+    )  # fmt: skip
+    input_facets: dict[str, Any] = {}
+    if statistics and artifact.retrieval is not None:
+        input_facets = _retrieval_facets(artifact.retrieval, mark)
+    return Dataset(namespace=key[0], name=key[1], facets=facets, input_facets=input_facets)
+
+
+def _facets(mark: Stamp, *facts: Any) -> dict[str, Any] | msgspec.Raw:
+    """Facets of an artifact, encoded once: a service uses the same few artifacts in every run."""
+    if any(type(fact) is str and len(fact) > MAX_REMEMBERED for fact in facts):
+        return _made_facets(mark, *facts)
+    return _remembered_facets(mark, *facts)
+
+
+@lru_cache(2048)
+def _remembered_facets(mark: Stamp, *facts: Any) -> dict[str, Any] | msgspec.Raw:
+    facets = _made_facets(mark, *facts)
+    try:
+        return msgspec.Raw(_encode(facets))
+    except UnicodeEncodeError:
+        return facets  # The event's own encoding repairs it.
+
+
+def _made_facets(
+    mark: Stamp, kind: str, name: str, version: str | None, digest: str | None, role: str, evidence: str,
+    owner: str | None, stage: str | None, uri: str | None, made_of: tuple[str, ...],
+) -> dict[str, Any]:  # fmt: skip
     if version is not None:
         if is_alias(version):
             version, stage = None, stage or version
@@ -125,24 +159,21 @@ def _dataset(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dat
         "spanline_artifact": ArtifactFacet(
             producer=mark.producer,
             schema_url=mark.urls["spanline_artifact"],
-            kind=artifact.kind,
-            name=fit(artifact.name),
+            kind=kind,
+            name=fit(name),
             version=version or None,
-            digest=artifact.digest or None,
-            role=artifact.role,
-            evidence=artifact.evidence,
-            owner=artifact.owner,
+            digest=digest or None,
+            role=role,
+            evidence=evidence,
+            owner=owner,
             stage=stage,
-            uri=without_secrets(artifact.uri) if artifact.uri else None,
-            made_of=artifact.made_of or None,
+            uri=without_secrets(uri) if uri else None,
+            made_of=made_of or None,
         )
     }
     if version:
         facets["version"] = mark.standard("version", datasetVersion=version)
-    input_facets: dict[str, Any] = {}
-    if statistics and artifact.retrieval is not None:
-        input_facets = _retrieval_facets(artifact.retrieval, mark)
-    return Dataset(namespace=key[0], name=key[1], facets=facets, input_facets=input_facets)
+    return facets
 
 
 def _retrieval_facets(retrieval: Retrieval, mark: Stamp) -> dict[str, Any]:

@@ -54,7 +54,11 @@ def _has_short_strings(line: bytes) -> bool:
 
 def _repaired(event: msgspec.Struct) -> Any:
     # Objects that are no data are left out: their text could be anything.
-    return _repair(msgspec.to_builtins(event, builtin_types=(bytes, bytearray, memoryview), str_keys=True, enc_hook=lambda _: None))
+    return _repair(msgspec.to_builtins(event, builtin_types=(bytes, bytearray, memoryview), str_keys=True, enc_hook=_opened))
+
+
+def _opened(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else None
 
 
 def _repair(value: Any) -> Any:

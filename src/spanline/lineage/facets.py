@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -47,15 +48,23 @@ STANDARD: dict[str, str] = {
 class Stamp:
     """What every facet of one process bears: its producer, and where its schema is."""
 
-    __slots__ = ("producer", "urls")
+    __slots__ = ("engine", "producer", "urls")
 
     def __init__(self, producer: str, schema_base: str) -> None:
         self.producer = producer
         self.urls = {key: f"{schema_base}/{key}/{VERSION}#/$defs/{name}" for key, name in CLASSES.items()}
+        self.engine = msgspec.Raw(msgspec.json.encode(self.standard("processing_engine", name="spanline", version=_version())))
 
     def standard(self, key: str, **properties: Any) -> dict[str, Any]:
         """A standard facet as plain data."""
         return {"_producer": self.producer, "_schemaURL": STANDARD[key], **properties}
+
+
+def _version() -> str:
+    try:
+        return metadata.version("spanline")
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 @lru_cache(maxsize=16)

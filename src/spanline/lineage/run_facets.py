@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
-from importlib import metadata
 from math import isfinite
 from typing import Any
 from uuid import UUID
@@ -12,10 +10,11 @@ from uuid import UUID
 import msgspec
 
 from spanline.lineage import facets
+from spanline.lineage.encoding import encode
 from spanline.lineage.facets import Stamp
 from spanline.lineage.location import without_secrets
 from spanline.naming import clean, clean_namespace, fit
-from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, JobRef, RunRecord
+from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, JobRef, Release, RunRecord
 from spanline.times import rfc3339
 
 KEYED_DIGEST = "hmac-sha256:"
@@ -46,7 +45,7 @@ def run_facets(record: RunRecord, mark: Stamp) -> dict[str, Any]:
     _add_ours(found, record, mark)
     if record.evaluations:
         _add_evaluations(found, record, mark)
-    found["processing_engine"] = mark.standard("processing_engine", name="spanline", version=_version())
+    found["processing_engine"] = mark.engine
     found["externalQuery"] = mark.standard("externalQuery", externalQueryId=record.trace_id, source="opentelemetry")
     if record.error_type:
         # The type alone: messages hold prompts and answers.
@@ -62,11 +61,9 @@ def run_facets(record: RunRecord, mark: Stamp) -> dict[str, Any]:
 def _add_ours(found: dict[str, Any], record: RunRecord, mark: Stamp) -> None:
     producer, urls = mark.producer, mark.urls
     if record.release is not None:
-        release = {name: value for name, value in msgspec.structs.asdict(record.release).items() if value is not None and value != ""}
-        if "repository" in release:
-            release["repository"] = without_secrets(release["repository"])
-        if release:
-            found["spanline_release"] = facets.ReleaseFacet(**release, producer=producer, schema_url=urls["spanline_release"])
+        release = _release(record.release, mark)
+        if release is not None:
+            found["spanline_release"] = release
     if record.operations or record.operations_dropped:
         dropped = record.operations_dropped + max(0, len(record.operations) - MAX_OPERATIONS)
         found["spanline_operations"] = facets.OperationsFacet(
@@ -87,6 +84,27 @@ def _add_ours(found: dict[str, Any], record: RunRecord, mark: Stamp) -> None:
         found["spanline_conflicts"] = facets.ConflictsFacet(
             producer=producer, schema_url=urls["spanline_conflicts"], conflicts=record.conflicts
         )
+
+
+_releases: dict[int, tuple[Release, Stamp, msgspec.Raw | None]] = {}
+
+
+def _release(release: Release, mark: Stamp) -> msgspec.Raw | None:
+    """The release facet, encoded once: what is running is one object for the life of a process."""
+    known = _releases.get(id(release))
+    if known is not None and known[0] is release and known[1] is mark:
+        return known[2]
+    facts = {name: value for name, value in msgspec.structs.asdict(release).items() if value is not None and value != ""}
+    if "repository" in facts:
+        facts["repository"] = without_secrets(facts["repository"])
+    made = None
+    if facts:
+        facet = facets.ReleaseFacet(**facts, producer=mark.producer, schema_url=mark.urls["spanline_release"])
+        made = msgspec.Raw(encode(facet))
+    if len(_releases) >= 64:
+        _releases.clear()
+    _releases[id(release)] = (release, mark, made)
+    return made
 
 
 def _add_evaluations(found: dict[str, Any], record: RunRecord, mark: Stamp) -> None:
@@ -147,11 +165,3 @@ def _outcome(entry: GuardrailOutcome) -> GuardrailOutcome:
 
 def _job_ref(ref: JobRef) -> JobRef:
     return JobRef(run_id=ref.run_id, namespace=clean_namespace(ref.namespace), name=fit(ref.name))
-
-
-@cache
-def _version() -> str:
-    try:
-        return metadata.version("spanline")
-    except metadata.PackageNotFoundError:
-        return "unknown"
