@@ -10,6 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Installed in the environment; `make pins` regenerates what they pin.
 INSTALL := $(PIP) install --require-hashes -r
 PYTEST_ARGS ?=
+SERVERS ?=
 
 .PHONY: help setup demo test test-fast lint fmt bench servers pins clean
 
@@ -42,8 +43,8 @@ $(VENV)/.demo: constraints/demo.txt constraints/model.txt pyproject.toml | $(VEN
 
 setup: $(VENV)/.dev ## make .venv with the pinned tools
 
-servers: ## Debian packages that some tests need: a browser and its driver
-	@bash .ci/servers chromium:chromium chromedriver:chromium-driver
+servers: ## the servers and tools that tests start, into a cache outside the checkout; SERVERS="jaeger opa" for some
+	@$(PYTHON) -m tests.servers.install $(SERVERS)
 
 # ---- for people --------------------------------------------------------------------------------------------------
 

@@ -38,3 +38,18 @@ def missing(reason: str) -> None:
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(f"required in CI: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def server(name: str) -> Path:
+    """A server or tool of `make servers` (`tests/servers/servers.toml`): its binary, or its folder of jars. Skips, or fails in CI.
+
+    Args:
+        name: A command (`jaeger`, `promtool`, `opa` …) or a Maven entry (`kafka`).
+    """
+    from tests.servers.cache import find, provider
+
+    found = find(name)
+    if found is None:
+        missing(f"{name} is missing: make servers SERVERS={provider(name)}")
+    assert found is not None
+    return found
