@@ -23,6 +23,7 @@ _WHERE: dict[str, str] = {
     "workflow": "spanline.api.steps",
     "guardrail": "spanline.api.steps",
     "job": "spanline.api.job",
+    "evaluation": "spanline.api.evaluation",
     "context": "spanline.api.context",
     "current": "spanline.api.context",
     "headers": "spanline.api.context",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from spanline.api.context import context as context
     from spanline.api.context import current as current
     from spanline.api.context import headers as headers
+    from spanline.api.evaluation import evaluation as evaluation
     from spanline.api.inference import embedding as embedding
     from spanline.api.inference import inference as inference
     from spanline.api.job import job as job

@@ -99,9 +99,10 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
     url = f"http://{name}:{address[1]}"
     ledger = Ledger.open(settings.effective_ledger_url)
     try:
-        delivery = Delivery(settings, journal_dir, ledger=ledger, health=DeliveryHealth(Metrics()))
+        measures = Metrics()
+        delivery = Delivery(settings, journal_dir, ledger=ledger, health=DeliveryHealth(measures))
         settings = replace(settings, base_url=settings.base_url or url)
-        app = build_app(ledger, settings, api=True, require_loopback=require_loopback)
+        app = build_app(ledger, settings, api=True, require_loopback=require_loopback, measured=measures.evaluated)
         _mount_metrics(app, settings, require_loopback=require_loopback)
 
         class Server(uvicorn.Server):

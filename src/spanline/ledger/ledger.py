@@ -14,7 +14,7 @@ from spanline.ledger import listing
 from spanline.ledger.conflicts import dashed
 from spanline.ledger.database import Database
 from spanline.ledger.ingest import Ingester, IngestReport
-from spanline.ledger.lookup import resolve
+from spanline.ledger.lookup import merged, resolve
 from spanline.ledger.migrations.upgrade import NEWEST
 from spanline.ledger.retention import Retention
 from spanline.ledger.schema import artifacts, jobs, label_digests, labels, runs
@@ -98,6 +98,12 @@ class Ledger:
         with self._database.read() as connection:
             found = resolve(connection, id)
             return run_json(connection, found) if found else None
+
+    def document(self, id: str) -> dict[str, Any] | None:
+        """All events of the run that an id means, merged into one OpenLineage event; None when it is unknown."""
+        with self._database.read() as connection:
+            found = resolve(connection, id)
+            return merged(connection, [found[0].run]).get(found[0].run) if found else None
 
     def runs(
         self, *, limit: int = 50, after: str | None = None, job: str | None = None, outcome: str | None = None, artifact: str | None = None,

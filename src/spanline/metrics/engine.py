@@ -107,10 +107,7 @@ class Metrics:
             self._artifacts_of(record, exemplars)
             for verdict in record.guardrails:
                 self._guardrails.get(verdict.name, verdict.outcome).count(1, exemplars.of(verdict.span_id))
-            for evaluation in record.evaluations:
-                score = evaluation.score if evaluation.score is not None else evaluation.passed
-                if score is not None:
-                    self._scores.get(evaluation.name).observe(float(score), exemplars.root)
+            self._evaluations_of(record, exemplars)
 
     def _operations_of(self, record: RunRecord, exemplars: Exemplars) -> None:
         for operation in record.operations:
@@ -191,6 +188,17 @@ class Metrics:
                     seen[key] = None
                     found.append(conflict)
         return found
+
+    def evaluated(self, record: RunRecord) -> None:
+        """Count the evaluations of a run that is over; the record holds those that are new and nothing else."""
+        with guard("metrics"):
+            self._evaluations_of(record, Exemplars(record, record.sampled))
+
+    def _evaluations_of(self, record: RunRecord, exemplars: Exemplars) -> None:
+        for evaluation in record.evaluations:
+            score = evaluation.score if evaluation.score is not None else evaluation.passed
+            if score is not None:
+                self._scores.get(evaluation.name).observe(float(score), exemplars.root)
 
     def in_flight(self, delta: int) -> None:
         """A request began (1) or ended (-1)."""

@@ -18,13 +18,15 @@ from spanline.asgi.types import ASGIApp, Scope
 from spanline.errors import ConfigurationError
 from spanline.journal.writer import JournalWriter
 from spanline.lineage.events import job_facet_key, start_event, terminal_event
+from spanline.lineage.producer import PRODUCER
 from spanline.record.active import SINKS, ActiveRun
 from spanline.record.digest import keyed_digest, load_or_make_key
 from spanline.record.labels import Labels
 from spanline.record.release import discover_release
-from spanline.record.run import RunRecord
+from spanline.record.run import Evaluation, RunRecord
 from spanline.relay.measure import DeliveryHealth
 from spanline.runtime.delivery import LedgerHolder, relay_of
+from spanline.runtime.evaluations import LateEvaluations
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
 from spanline.runtime.tracing import set_up
@@ -32,7 +34,6 @@ from spanline.settings import Settings, slug
 from spanline.tracing.processor import LineageSpanProcessor
 from spanline.tracing.record import record_of
 
-PRODUCER = "https://github.com/spanline/spanline/tree/0.1.0"
 MAX_JOB_KEYS = 1000
 
 
@@ -56,6 +57,9 @@ class Runtime:
         self._parent = parent_id_from_environment(settings)
         self._ticker = Ticker(self._tick)
         self._pages: Pages | None = None
+        self._evaluations = LateEvaluations(
+            settings, self.ledgers, write=self._append, measured=self._measure_evaluations, on_drop=self.dropped
+        )
         for warning in settings.warnings:
             logger.warning("spanline: %s", warning)
         if settings.disabled:
@@ -137,6 +141,15 @@ class Runtime:
             line = start_event(self._record(run), producer=PRODUCER, schema_base=self.settings.schema_base)
             self._append(line)
 
+    def evaluate(self, id: str, evaluation: Evaluation) -> None:
+        """Put an evaluation on a run that is over and that this process does not hold; it is looked up in the background."""
+        if self.lineage and not self._closed:
+            self._evaluations.add(id, evaluation)
+
+    def _measure_evaluations(self, record: RunRecord) -> None:
+        if self.metrics is not None:
+            self.metrics.evaluated(record)
+
     def dropped(self, reason: str, amount: int = 1) -> None:
         """Count what could not be kept."""
         if self.metrics is not None:
@@ -205,12 +218,20 @@ class Runtime:
         with guard("runtime.flush"):
             if self.processor is not None:
                 self.processor.force_flush()
-            if self.relay is not None:
-                done = self.relay.flush(max(deadline - time.monotonic(), 0.0))
+            done = self._deliver(deadline)
             if self._provider is not None:
                 done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
             return done
         return False
+
+    def _deliver(self, deadline: float) -> bool:
+        """Deliver what is journalled, then late evaluations, which may need it, then those."""
+        done = self.relay.flush(max(deadline - time.monotonic(), 0.0)) if self.relay is not None else True
+        if self._evaluations.waiting:
+            done = self._evaluations.flush(deadline - time.monotonic()) and done
+            if self.relay is not None:
+                done = self.relay.flush(max(deadline - time.monotonic(), 0.0)) and done
+        return done
 
     def close(self, timeout_s: float = 5.0) -> bool:
         """Flush, seal the journal's segment and stop. What is journalled and not delivered is delivered after the next start.
@@ -231,13 +252,16 @@ class Runtime:
             self._ticker.stop()
             if self.processor is not None:
                 self.processor.force_flush()
+            if self._evaluations.waiting:
+                done = self._deliver(deadline)
+            self._evaluations.close(0.0)
             journal, self._journal = self._journal, None
             if journal is not None:
                 journal.close()
             if self in SINKS:
                 SINKS.remove(self)
             if self.relay is not None:
-                done = self.relay.close(max(deadline - time.monotonic(), 0.0))
+                done = self.relay.close(max(deadline - time.monotonic(), 0.0)) and done
             if self._provider is not None:
                 done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
             self.ledgers.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from starlette.requests import Request
@@ -9,18 +10,25 @@ from starlette.responses import Response
 
 from spanline._guard import guard
 from spanline.lineage import schema_store
-from spanline.server.asking import RUN_FILTERS, ask, id_of, paging, parameters, run_filter
+from spanline.lineage.evaluated import evaluations_from
+from spanline.server.asking import RUN_FILTERS, ask, id_of, paging, parameters, run_filter, unknown_run
+from spanline.server.evaluating import Evaluating
+from spanline.server.ingest import body_of
 from spanline.server.pages import Pages
 from spanline.server.problems import Problem, json_response
 from spanline.server.source import Source
+
+MAX_EVALUATIONS_BODY = 1 << 20
+"""Most bytes of a list of evaluations."""
 
 
 class Api:
     """The handlers under `/api/v1`."""
 
-    def __init__(self, ledger: Source, pages: Pages) -> None:
+    def __init__(self, ledger: Source, pages: Pages, evaluating: Evaluating) -> None:
         self.ledger = ledger
         self.pages = pages
+        self.evaluating = evaluating
 
     async def runs(self, request: Request) -> Response:
         """`GET /api/v1/runs`: `{items, next}`."""
@@ -30,6 +38,19 @@ class Api:
     async def run(self, request: Request) -> Response:
         """`GET /api/v1/runs/{id}`: the JSON of a run."""
         return json_response(await self.pages.find(id_of(request)))
+
+    async def evaluate(self, request: Request) -> Response:
+        """`POST /api/v1/runs/{id}/evaluations`: one evaluation or a list; `{runId, added}`."""
+        run = id_of(request)
+        body = await body_of(request, MAX_EVALUATIONS_BODY)
+        try:
+            evaluations = evaluations_from(body, time.time_ns())
+        except ValueError as error:
+            raise Problem(400, "Not an evaluation", str(error)) from error
+        done = await ask(self.evaluating.add, run, evaluations)
+        if done is None:
+            raise unknown_run(run)
+        return json_response(done)
 
     async def conflicts(self, request: Request) -> Response:
         """`GET /api/v1/conflicts`: one entry a label."""

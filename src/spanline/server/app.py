@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -10,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from spanline.record.run import RunRecord
 from spanline.server.access import Access
 from spanline.server.api import Api, healthy, schema, schemas
+from spanline.server.evaluating import Evaluating
 from spanline.server.ingest import Ingest
 from spanline.server.pages import Pages
 from spanline.server.problems import answering, on_http_exception
@@ -35,7 +39,9 @@ class _AnyText(Convertor[str]):
 register_url_convertor("spanline_any", _AnyText())
 
 
-def build_app(ledger: Source, settings: Settings, *, api: bool, require_loopback: bool) -> Starlette:
+def build_app(
+    ledger: Source, settings: Settings, *, api: bool, require_loopback: bool, measured: Callable[[RunRecord], None] | None = None
+) -> Starlette:
     """The server as an ASGI app; it takes full paths (`/r/…`, `/runs`), under any `root_path`.
 
     Args:
@@ -43,6 +49,7 @@ def build_app(ledger: Source, settings: Settings, *, api: bool, require_loopback
         settings: Tokens, and where links lead. Without `api`, `server_url` redirects both pages there.
         api: Also health, lineage API, OpenLineage in and schemas.
         require_loopback: Without tokens, answer peers on this machine only.
+        measured: Told of evaluations that come in, as a record with nothing else.
     """
     access = Access(settings, require_loopback=require_loopback)
     elsewhere = None if api else settings.server_url
@@ -61,7 +68,7 @@ def build_app(ledger: Source, settings: Settings, *, api: bool, require_loopback
             Route("/runs", access.reading("server.runs", pages.runs)),
         ]
     if api:
-        routes += _api_routes(ledger, pages, access)
+        routes += _api_routes(ledger, pages, access, Evaluating(ledger, settings, measured=measured))
     app = Starlette(
         routes=routes,
         middleware=[Middleware(SecurityHeaders)],
@@ -72,13 +79,14 @@ def build_app(ledger: Source, settings: Settings, *, api: bool, require_loopback
     return app
 
 
-def _api_routes(ledger: Source, pages: Pages, access: Access) -> list[BaseRoute]:
-    questions, ingest = Api(ledger, pages), Ingest(ledger)
+def _api_routes(ledger: Source, pages: Pages, access: Access, evaluating: Evaluating) -> list[BaseRoute]:
+    questions, ingest = Api(ledger, pages, evaluating), Ingest(ledger)
     return [
         Route("/", _to_runs),
         Route("/healthz", healthy),
         Route("/readyz", answering("server.ready", questions.ready)),
         Route("/api/v1/runs", access.reading("server.api.runs", questions.runs)),
+        Route("/api/v1/runs/{id}/evaluations", access.writing("server.api.evaluate", questions.evaluate), methods=["POST"]),
         Route("/api/v1/runs/{id:spanline_any}", access.reading("server.api.run", questions.run)),
         Route("/api/v1/conflicts", access.reading("server.api.conflicts", questions.conflicts)),
         Route("/api/v1/gaps", access.reading("server.api.gaps", questions.gaps)),

@@ -44,6 +44,10 @@ class Source(Protocol):
         """The JSON of a run (contract.md), None when unknown."""
         ...
 
+    def document(self, id: str) -> dict[str, Any] | None:
+        """All events of a run as one OpenLineage event, None when unknown."""
+        ...
+
     def runs(
         self,
         *,
