@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "gaps": "spanline.cli.gaps:gaps",
     "doctor": "spanline.cli.doctor:doctor",
     "journal": "spanline.cli.journal:journal",
+    "deploy": "spanline.cli.deploy:deploy",
 }
 
 
