@@ -306,3 +306,30 @@ def test_a_forked_child_opens_its_own_connection(backend: Backend) -> None:
     transport._pid = -1  # what a child finds
     transport.emit(event(1))
     assert len(backend.connections) == 2
+
+
+def test_a_dead_kept_alive_connection_is_replaced_at_once() -> None:
+    """The other end answers one request a connection, and hangs up when it hears a second one."""
+    heard: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        for answers in (1, 1, 0):
+            with listener.accept()[0] as connection:
+                for number in range(answers + 1):
+                    heard.append(connection.recv(65536))
+                    if number < answers:
+                        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    transport = HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    transport.emit(event(1))
+    transport.emit(event(2))
+    with pytest.raises(TransportError) as refused:
+        transport.emit(event(3))
+    assert refused.value.status is None
+    thread.join(10)
+    listener.close()
+    posted = [json.loads(text.partition(b"\r\n\r\n")[2])["n"] for text in heard]
+    assert posted == [1, 2, 2, 3, 3], "event 2 went again on a new connection; event 3 met a new one that was dead too: no third try"

@@ -32,7 +32,9 @@ _encoder = msgspec.json.Encoder()
 class HttpTransport:
     """Posts events to an OpenLineage consumer.
 
-    Nothing is retried and no redirect is followed: the relay decides what happens after a failure.
+    No redirect is followed, and the relay decides what happens after a failure. The one exception: when a connection that was
+    used before turns out to be dead (the other end closed it while it was idle, or after its last answer), the request is sent
+    again at once on a new one.
 
     Args:
         url: Base of the consumer, `http://` or `https://`.
@@ -74,6 +76,7 @@ class HttpTransport:
         self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
         self._pool: urllib3.PoolManager | None = None
         self._pid = 0
+        self._reused = False
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> HttpTransport:
@@ -143,14 +146,20 @@ class HttpTransport:
 
     def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, str]]:
         try:
-            response = self._connections().request(
-                method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False, preload_content=False
-            )
+            pool = self._connections()
+            reused, self._reused = self._reused, False
+            try:
+                response = self._send(pool, method, url, body, headers)
+            except (urllib3.exceptions.ProtocolError, OSError) as error:
+                if not reused or not isinstance(_root(error), ConnectionError):
+                    raise
+                response = self._send(pool, method, url, body, headers)
             try:
                 # Read to the end, so that the connection is used again; but no more than an answer can reasonably hold.
                 answer = response.read(_ANSWER_BYTES, decode_content=True)
                 if response.read(1, decode_content=False):
                     response.close()
+                self._reused = True
                 return response.status, answer, cast(Mapping[str, str], response.headers)
             finally:
                 response.release_conn()
@@ -161,6 +170,13 @@ class HttpTransport:
                 raise MalformedAnswer(f"malformed answer ({type(cause).__name__})") from error
             raise TransportError(f"no answer ({type(cause).__name__})") from error
 
+    def _send(
+        self, pool: urllib3.PoolManager, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        return pool.request(
+            method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False, preload_content=False
+        )
+
     def _connections(self) -> urllib3.PoolManager:
         # A forked child must not speak on the parent's connections.
         if self._pool is None or self._pid != os.getpid():
@@ -169,6 +185,7 @@ class HttpTransport:
                 options["cert_reqs"] = "CERT_NONE"
             self._pool = urllib3.PoolManager(num_pools=2, maxsize=1, **options)
             self._pid = os.getpid()
+            self._reused = False
         return self._pool
 
 
