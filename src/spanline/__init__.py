@@ -26,6 +26,8 @@ _WHERE: dict[str, str] = {
     "evaluation": "spanline.api.evaluation",
     "context": "spanline.api.context",
     "current": "spanline.api.context",
+    "LineageFilter": "spanline.api.logs",
+    "lineage_processor": "spanline.api.logs",
     "headers": "spanline.api.context",
     "Model": "spanline.record.references",
     "PromptTemplate": "spanline.record.references",
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from spanline.api.inference import embedding as embedding
     from spanline.api.inference import inference as inference
     from spanline.api.job import job as job
+    from spanline.api.logs import LineageFilter as LineageFilter
+    from spanline.api.logs import lineage_processor as lineage_processor
     from spanline.api.retrieval import rerank as rerank
     from spanline.api.retrieval import retrieval as retrieval
     from spanline.api.steps import agent as agent
