@@ -110,8 +110,26 @@ def finish_reasons(value: Any) -> list[str] | None:
     return words or None
 
 
+_documents = msgspec.json.Decoder(tuple[Document, ...])
+
+
 def documents(value: Any) -> tuple[Document, ...] | None:
     """Retrieved documents: ids, scores, source, version, digest; never their text."""
+    if isinstance(value, str) and len(value) < 1 << 16 and value.isprintable():
+        # As spanline's own operations write them, and many others; without escapes in it, what it holds is clean too.
+        try:
+            found = _documents.decode(value)
+        except msgspec.ValidationError:
+            pass
+        except msgspec.DecodeError:
+            return None
+        else:
+            if len(found) <= MAX_DOCUMENTS and "\\" not in value and all(0 < len(document.id) <= MAX_NAME for document in found):
+                return found
+    return _documents_of(value)
+
+
+def _documents_of(value: Any) -> tuple[Document, ...] | None:
     items = decoded(value) if isinstance(value, str) else value
     if isinstance(items, Mapping):
         items = cast(Mapping[str, Any], items).get("documents")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, cast, get_args
 
 import msgspec
 
+from spanline.dialects.fields import Fields
 from spanline.dialects.genai import DIALECTS
 from spanline.dialects.table import Dialect
 from spanline.naming import model_dataset_name, normalise_provider
@@ -15,12 +18,19 @@ from spanline.record.run import GuardrailOutcome, Kind, Operation, Parameters, U
 from spanline.times import rfc3339
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
-PARAMETERS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty", "choices")
-USAGE = (
-    "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens", "cost_usd",
-)  # fmt: skip
 
-_MARKERS: dict[str, Dialect] = {marker: dialect for dialect in DIALECTS for marker in dialect.markers}
+_MARKERS: tuple[tuple[str, Dialect], ...] = tuple(
+    (marker, dialect) for dialect in sorted(DIALECTS, key=lambda dialect: -dialect.priority) for marker in dialect.markers
+)
+_parameters = attrgetter("temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty", "choices")
+_usage = attrgetter(
+    "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens",
+    "embedding_input_tokens", "cost_usd",
+)  # fmt: skip
+_NO_PARAMETERS = (None,) * 8
+_NO_USAGE = (None,) * 7
+_MODELS = frozenset({"inference", "embedding"})
+_BARE = frozenset({"guardrail", "tool", "agent", "workflow", "other"})
 
 
 class Reading(msgspec.Struct, kw_only=True):
@@ -34,16 +44,14 @@ class Reading(msgspec.Struct, kw_only=True):
 
 def dialect_of(attributes: Mapping[str, Any]) -> Dialect | None:
     """The dialect of a span, told by its attributes; of several the one with the highest priority."""
-    found: Dialect | None = None
-    for key in attributes:
-        dialect = _MARKERS.get(key)
-        if dialect is not None and (found is None or dialect.priority > found.priority):
-            found = dialect
-    return found
+    for marker, dialect in _MARKERS:
+        if marker in attributes:
+            return dialect
+    return None
 
 
 def read(
-    attributes: Mapping[str, Any],
+    attributes: dict[str, Any],
     *,
     span_id: str,
     parent_span_id: str | None,
@@ -70,42 +78,40 @@ def read(
     if dialect is None:
         return None
     fields = dialect.fields(attributes)
-    get = fields.get
-    word = get("operation")
-    said = get("kind") or dialect.kinds.get(word or "", "other")
+    word = fields.operation
+    said = fields.kind or dialect.kinds.get(word or "", "other")
     kind = cast(Kind, said if said in KINDS else "other")
-    provider = normalise_provider(get("provider"))
     operation = Operation(
         span_id=span_id,
         parent_span_id=parent_span_id,
         kind=kind,
-        provider=provider,
-        request_model=get("request_model"),
-        response_model=get("response_model"),
-        response_id=get("response_id"),
-        system_fingerprint=get("system_fingerprint"),
-        service_tier=get("service_tier"),
-        finish_reasons=get("finish_reasons"),
-        streamed=get("streamed"),
-        time_to_first_token_seconds=get("time_to_first_token_seconds"),
+        provider=normalise_provider(fields.provider),
+        request_model=fields.request_model,
+        response_model=fields.response_model,
+        response_id=fields.response_id,
+        system_fingerprint=fields.system_fingerprint,
+        service_tier=fields.service_tier,
+        finish_reasons=fields.finish_reasons,
+        streamed=fields.streamed,
+        time_to_first_token_seconds=fields.time_to_first_token_seconds,
         started_at=rfc3339(started_ns),
         duration_seconds=max(ended_ns - started_ns, 0) / 1e9,
-        error_type=get("error_type") or ("_OTHER" if failed else None),
-        tool_name=get("tool_name"),
-        agent_name=get("agent_name"),
+        error_type=fields.error_type or ("_OTHER" if failed else None),
+        tool_name=fields.tool_name,
+        agent_name=fields.agent_name,
         dialect=dialect.name,
     )
-    parameters = {name: fields[name] for name in PARAMETERS if name in fields}
-    if parameters:
-        operation.parameters = Parameters(**parameters)
-    usage = {name: fields[name] for name in USAGE if name in fields}
-    if usage:
-        operation.usage = Usage(**usage)
+    parameters = _parameters(fields)
+    if parameters != _NO_PARAMETERS:
+        operation.parameters = Parameters(*parameters)
+    usage = _usage(fields)
+    if usage != _NO_USAGE:
+        operation.usage = Usage(*usage)
     subject = (
-        get("request_model") if kind in {"inference", "embedding"}
-        else get("index_name") if kind == "retrieval"
-        else get("guardrail_name") if kind == "guardrail"
-        else get("tool_name") or get("agent_name")
+        fields.request_model if kind in _MODELS
+        else fields.index_name if kind == "retrieval"
+        else fields.guardrail_name if kind == "guardrail"
+        else fields.tool_name or fields.agent_name
     )  # fmt: skip
     operation.name = f"{word or kind} {subject}" if subject else (word or kind)
     return Reading(
@@ -116,53 +122,54 @@ def read(
     )
 
 
-def _guardrail(fields: Mapping[str, Any], span_id: str) -> GuardrailOutcome:
-    get = fields.get
+def _guardrail(fields: Fields, span_id: str) -> GuardrailOutcome:
     return GuardrailOutcome(
-        name=get("guardrail_name") or "guardrail",
-        version=get("guardrail_version"),
-        phase=get("guardrail_phase"),
-        outcome=get("guardrail_outcome") or "skip",
-        action=get("guardrail_action"),
-        score=get("guardrail_score"),
+        name=fields.guardrail_name or "guardrail",
+        version=fields.guardrail_version,
+        phase=fields.guardrail_phase,
+        outcome=fields.guardrail_outcome or "skip",
+        action=fields.guardrail_action,
+        score=fields.guardrail_score,
         span_id=span_id,
     )
 
 
-def _artifacts(fields: Mapping[str, Any], operation: Operation, service: str) -> tuple[Artifact, ...]:
+def _artifacts(fields: Fields, operation: Operation, service: str) -> tuple[Artifact, ...]:
     """What the operation used: named by the span's references first, else by the conventions' attributes."""
-    get = fields.get
-    named: tuple[Artifact, ...] = get("artifacts") or ()
+    named = fields.artifacts or ()
     kind = operation.kind
-    if not named and kind in {"guardrail", "tool", "agent", "workflow", "other"} and "prompt_name" not in fields:
+    if not named and kind in _BARE and fields.prompt_name is None:
         return ()
-    found = list(named)
-    kinds = {artifact.kind for artifact in named}
+    kinds = [artifact.kind for artifact in named]
+    found = named
     model = operation.response_model or operation.request_model
-    if kind in {"inference", "embedding"} and model and "model" not in kinds:
-        found.append(Artifact(kind="model", name=model_dataset_name(operation.provider, model, None)))
-    if "prompt_name" in fields and "prompt" not in kinds:
-        found.append(Artifact(kind="prompt", name=fields["prompt_name"], version=get("prompt_version")))
-    if kind in {"retrieval", "rerank"} or "documents" in fields:
-        _retrieval(fields, operation, service, found)
-    return tuple(found)
+    if model and kind in _MODELS and "model" not in kinds:
+        found = (*found, _model(operation.provider, model))
+    if fields.prompt_name is not None and "prompt" not in kinds:
+        found = (*found, Artifact(kind="prompt", name=fields.prompt_name, version=fields.prompt_version))
+    if kind == "retrieval" or kind == "rerank" or fields.documents is not None:
+        return _with_retrieval(fields, operation, service, found)
+    return found
 
 
-def _retrieval(fields: Mapping[str, Any], operation: Operation, service: str, found: list[Artifact]) -> None:
+@lru_cache(1024)
+def _model(provider: str | None, model: str) -> Artifact:
+    return Artifact(kind="model", name=model_dataset_name(provider, model, None))
+
+
+def _with_retrieval(fields: Fields, operation: Operation, service: str, found: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
     """Hang the retrieved documents on the index; on `<service>.<retriever>`, inferred, where nobody named one."""
-    documents = fields.get("documents")
-    hits = fields.get("hits")
+    documents = fields.documents
+    hits = fields.hits
     if hits is None and documents is not None:
         hits = len(documents)
-    facts = Retrieval(top_k=fields.get("retrieval_top_k"), hits=hits, documents=documents or (), span_id=operation.span_id)
+    facts = Retrieval(top_k=fields.retrieval_top_k, hits=hits, documents=documents or (), span_id=operation.span_id)
     for position, artifact in enumerate(found):
         if artifact.kind == "index":
-            found[position] = msgspec.structs.replace(artifact, retrieval=facts)
-            return
-    name = fields.get("index_name")
-    if name is None and not documents:
-        return
-    found.append(
-        Artifact(kind="index", name=name, retrieval=facts) if name
-        else Artifact(kind="index", name=f"{service}.{operation.tool_name or operation.agent_name or 'retriever'}", evidence="inferred", retrieval=facts)
-    )  # fmt: skip
+            return (*found[:position], msgspec.structs.replace(artifact, retrieval=facts), *found[position + 1 :])
+    if fields.index_name is not None:
+        return (*found, Artifact(kind="index", name=fields.index_name, retrieval=facts))
+    if not documents:
+        return found
+    retriever = operation.tool_name or operation.agent_name or "retriever"
+    return (*found, Artifact(kind="index", name=f"{service}.{retriever}", evidence="inferred", retrieval=facts))

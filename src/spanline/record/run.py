@@ -25,7 +25,7 @@ class _Facts(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
     """Base of all parts: camelCase outside, unknown left out."""
 
 
-class Parameters(_Facts, kw_only=True):
+class Parameters(_Facts):
     """Sampling parameters of one inference."""
 
     temperature: float | None = None
@@ -48,7 +48,7 @@ class ModelUsage(_Facts, kw_only=True):
     output_tokens: int | None = None
 
 
-class Usage(_Facts, kw_only=True):
+class Usage(_Facts):
     """Tokens and cost; each model response counted once. Unit: tokens, US dollars."""
 
     input_tokens: int | None = None
