@@ -279,3 +279,12 @@ def test_a_line_that_is_no_event_is_refused_for_good() -> None:
     with pytest.raises(DeliveryError) as caught:
         TransportConsumer("c", Recording(), {"preset": "openlineage"}).deliver([Entry("s", 0, 1, b"[1]")])
     assert caught.value.cause.status == 400
+
+
+def test_an_event_at_the_position_of_one_that_was_sent_is_sent_too() -> None:
+    """Parked events are counted from zero at every retry."""
+    transport = Recording()
+    consumer = TransportConsumer("feast", transport, {"preset": "feast"})
+    for run_id in (TRACE, str(uuid.uuid4())):
+        consumer.deliver(entries(terminal(run_id)))
+    assert [event["eventType"] for event in transport.events] == ["START", "COMPLETE"] * 2

@@ -132,6 +132,8 @@ class TransportConsumer:
                 self._transport.emit(each)
                 # A terminal event that is tried again does not send its START again: that would reopen the run.
                 self._half_sent = (entry.segment, entry.offset, number + 1)
+        # Through: what bears the same position later (another parked event that is retried) is another event.
+        self._half_sent = None
         self._shaper.accepted()
 
     def _deliver_batch(self, entries: Sequence[Entry]) -> None:
