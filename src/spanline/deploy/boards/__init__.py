@@ -1,0 +1,1 @@
+"""Boards: one module a dashboard."""

@@ -1,0 +1,95 @@
+"""Every query of every board, against a real Prometheus that scrapes a real service under traffic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from spanline.deploy.generate import boards
+from tests.board_stand import JOB, Stand, stand
+from tests.servers.child import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+MACROS = {"$__rate_interval": "15s", "$__range": "5m", "$__interval": "1s", "$job": ".*", "$route": ".*"}
+
+
+def as_sent(expr: str) -> str:
+    for macro, value in MACROS.items():
+        expr = expr.replace(macro, value)
+    assert "$" not in expr, f"a macro or variable that the test does not know: {expr}"
+    return expr
+
+
+def queries() -> Iterator[Any]:
+    for uid, board in boards().items():
+        for panel in board["panels"]:
+            for target in panel.get("targets", ()):
+                if "expr" in target:
+                    yield pytest.param(target, id=f"{uid}/{panel['title']}/{target['refId']}")
+        for annotation in board["annotations"]["list"]:
+            yield pytest.param(
+                {"expr": annotation["expr"], "instant": False, "exemplar": False}, id=f"{uid}/annotation {annotation['name']}"
+            )
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with stand(tmp_path_factory.mktemp("boards")) as running:
+        running.once()
+        with running.traffic():
+            yield running
+
+
+@pytest.mark.parametrize("target", list(queries()))
+def test_the_query_returns_series_and_its_exemplars_lead_to_runs(busy: Stand, target: dict[str, Any]) -> None:
+    expr = as_sent(target["expr"])
+
+    def values() -> list[float]:
+        found = busy.prometheus.query(expr) if target["instant"] else busy.prometheus.query_range(expr, 30)
+        pairs = [pair for series in found for pair in ([series["value"]] if target["instant"] else series["values"])]
+        return [float(value) for _, value in pairs if value != "NaN"]
+
+    eventually(values, 40, f"no series: {expr}")
+    if target["exemplar"]:
+        found = eventually(lambda: busy.prometheus.exemplars(expr), 40, f"no exemplars: {expr}")
+        for exemplar in found:
+            assert re.fullmatch(r"[0-9a-f]{16}", exemplar["labels"]["span_id"])
+        traces = {exemplar["labels"]["trace_id"] for exemplar in found}
+        # Of requests that are just ending, the exemplar is there before the client has the answer.
+        assert len(traces - busy.traces) <= 3
+
+
+def test_dots_of_failed_requests_lead_to_pages_of_failed_runs(busy: Stand) -> None:
+    (panel,) = (
+        panel for panel in boards()["spanline-incident"]["panels"] if panel["title"] == "Failed requests" and panel["type"] == "timeseries"
+    )
+    found = eventually(lambda: busy.prometheus.exemplars(as_sent(panel["targets"][0]["expr"])), 40)
+    for exemplar in found[:5]:
+        trace = exemplar["labels"]["trace_id"]
+        page = eventually(lambda trace=trace: (r := httpx.get(f"{busy.url}/r/{trace}?format=json")).status_code == 200 and r.json(), 20)
+        assert (page["traceId"], page["status"]) == (trace, "FAIL")
+
+
+def test_the_values_of_variables_exist(busy: Stand) -> None:
+    eventually(lambda: busy.traces, 20)
+    for board in boards().values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                match = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"])
+                assert match
+                metric, label = match.groups()
+                labels = eventually(partial(busy.prometheus.get, f"label/{label}/values", **{"match[]": as_sent(metric)}), 20)
+                assert variable["name"] != "job" or labels == [JOB]
+
+
+def test_links_of_the_board_open(busy: Stand) -> None:
+    for link in boards()["spanline-incident"]["links"]:
+        if link["type"] == "link":
+            answer = httpx.get(link["url"].replace("${links_base:raw}", busy.url))
+            assert answer.status_code == 200, answer.text
