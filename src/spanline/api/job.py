@@ -21,7 +21,7 @@ from spanline._guard import guard
 from spanline.api.operation import current_sink
 from spanline.errors import error_type
 from spanline.naming import offline_job
-from spanline.record.active import CURRENT, SEED, ActiveRun
+from spanline.record.active import CURRENT, SEED, ActiveRun, mark_root, run_id
 from spanline.record.artifact import Artifact
 from spanline.record.reference import Reference
 from spanline.settings import Settings
@@ -96,6 +96,8 @@ class Job:
             if run.span is None:
                 return self
             self._run = run
+            base = sink.settings.base_url
+            mark_root(run, run_id(run), f"{base}/r/{run.trace_id:032x}" if base else None)
             self._current = CURRENT.set(run)
             run.start_sent = True
             sink.started(run)

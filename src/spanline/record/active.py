@@ -230,12 +230,12 @@ def provenance(run: ActiveRun) -> dict[str, str]:
     return found
 
 
-def mark_root(run: ActiveRun, run_id: str, url: str | None) -> None:
+def mark_root(run: ActiveRun, run_id: str, url: str | None, job: str | None = None) -> None:
     """Write the run's identity on its root span, so that a Collector or Grafana can link without us."""
     span = run.span
     if span is None or not span.is_recording():
         return
-    attributes = {s.RUN_ID: run_id, s.JOB_NAMESPACE: run.sink.settings.namespace, s.JOB_NAME: run.job_name()}
+    attributes = {s.RUN_ID: run_id, s.JOB_NAMESPACE: run.sink.settings.namespace, s.JOB_NAME: job or run.job_name()}
     if url is not None:
         attributes[s.RUN_URL] = url
     span.set_attributes(attributes)

@@ -14,7 +14,8 @@ from opentelemetry.trace import StatusCode
 from spanline._guard import report
 from spanline.dialects.reader import read
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
-from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts
+from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
+from spanline.tracing.record import root_job
 
 CLAIMS_KEPT = 10_000
 READING_WEIGHT = 1_500
@@ -114,16 +115,33 @@ class LineageSpanProcessor(SpanProcessor):
         if facts:
             apply_facts(run, facts)
         RUN_OF_SPAN[context.span_id] = run
+        if run.root_name is not None:
+            self._mark(run, span)
         self.active[context.span_id] = run
         if len(self.active) > settings.max_traces or self._weight > settings.max_pending_bytes:
             self._evict()
+
+    def _mark(self, run: ActiveRun, span: Span) -> None:
+        """Identity on a root that neither the middleware nor `job()` made, now: a span that ends takes no attributes any more.
+
+        The job's name is what the attributes at the start say; the conventions want the operation there.
+        """
+        settings = run.sink.settings
+        started = _plain(span.attributes or {})
+        span_id = f"{run.span_id:016x}"
+        reading = read(
+            started, span_id=span_id, parent_span_id=None, started_ns=0, ended_ns=0, failed=False, service=settings.service,
+        ) if started else None  # fmt: skip
+        name = root_job(settings.service, span_id, [reading] if reading is not None else [])
+        base = settings.base_url
+        mark_root(run, run_id(run), f"{base}/r/{run.trace_id:032x}" if base else None, job=name)
 
     def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> None:
         attributes = span.attributes
         if not attributes:
             return
         settings = run.sink.settings
-        if len(run.readings) >= settings.max_spans:
+        if len(run.readings) >= settings.max_spans and span_id != run.span_id:  # the root names the job
             run.dropped_operations += 1
             run.sink.dropped("spans")
             return
@@ -222,7 +240,7 @@ class LineageSpanProcessor(SpanProcessor):
         return True
 
 
-def _plain(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """A plain dict of attributes. The SDK hands out a proxy of a locked mapping; its copy() is one call, walking it is three for each key."""
     copy = getattr(attributes, "copy", None)
     return copy() if copy is not None else dict(attributes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from spanline.dialects.assemble import assemble
 from spanline.identity import run_id_of
 from spanline.naming import operation_job
@@ -16,9 +18,18 @@ def job_name_of(run: ActiveRun) -> str:
         return run.job
     if run.name_of is not None:
         return run.name_of()
-    service = run.sink.settings.service
-    root = f"{run.span_id:016x}"
-    for reading in run.readings:
+    return root_job(run.sink.settings.service, f"{run.span_id:016x}", run.readings)
+
+
+def root_job(service: str, root: str, readings: list[Any]) -> str:
+    """The job's name of a trace that begins with an operation, or `<service>.trace`.
+
+    Args:
+        service: First part of the name.
+        root: Span id of the local root, 16 hex.
+        readings: What is known of its spans.
+    """
+    for reading in readings:
         operation = reading.operation
         if operation.span_id == root:
             subject = operation.agent_name or operation.tool_name or operation.request_model
