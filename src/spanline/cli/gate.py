@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
 
 from spanline.cli.options import existing_ledger, ledger_option, settings_for
@@ -16,6 +19,9 @@ from spanline.cli.text import say_json
 @click.option("--until", metavar="TIME", help="Only runs started before (RFC 3339).")
 @click.option("--limit", type=click.IntRange(1), default=2000, show_default=True, help="Most runs that are read, the newest first.")
 @click.option("--server", "server_url", metavar="URL", help="Ask this `spanline serve`; SPANLINE_SERVER_URL by default.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to this file instead of standard output."
+)
 @ledger_option
 def gate(
     release: str,
@@ -25,6 +31,7 @@ def gate(
     until: str | None,
     limit: int,
     server_url: str | None,
+    output: Path | None,
     ledger_url: str | None,
 ) -> None:
     """Print what is known of a release as one JSON document, the input of a release policy.
@@ -48,11 +55,13 @@ def gate(
         raise click.UsageError("which service? Give --service, or set SPANLINE_SERVICE.")
 
     def show(source: Source) -> None:
-        say_json(
-            gate_input(
-                source, service=settings.service, release=release, image_digest=image_digest, since=since, until=until, limit=limit
-            )
+        document = gate_input(
+            source, service=settings.service, release=release, image_digest=image_digest, since=since, until=until, limit=limit
         )  # fmt: skip
+        if output is None:
+            say_json(document)
+        else:
+            output.write_text(json.dumps(document), encoding="utf-8")
 
     if settings.server_url and not ledger_url:
         from spanline.deploy.remote import RemoteRuns
