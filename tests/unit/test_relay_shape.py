@@ -102,6 +102,7 @@ def test_a_start_is_sent_once_a_run() -> None:
 def test_a_start_that_was_not_taken_is_sent_again() -> None:
     shaper = Shaper(PRESETS["openlineage"])
     assert len(shaper.shape(terminal())) == 2
+    shaper.forget()
     assert len(shaper.shape(terminal())) == 2
 
 
@@ -132,14 +133,14 @@ def test_marquez_gets_no_parent_and_job_facets_once() -> None:
 def test_marquez_gets_an_inputs_facets_once_and_an_outputs_always() -> None:
     shaper = Shaper(PRESETS["marquez"])
     start, end = shaper.shape(terminal())
-    assert start["inputs"][0]["facets"]
-    assert "facets" not in end["inputs"][0]
+    assert end["inputs"][0]["facets"]
     shaper.accepted()
     again = shaper.shape(terminal(str(uuid.uuid4())))
-    assert all("facets" not in event["inputs"][0] for event in again)
     other = shaper.shape(terminal(str(uuid.uuid4()), inputs=[dataset("fees", "v8")]))
-    assert other[0]["inputs"][0]["facets"]
-    assert all("facets" in event["outputs"][0] for event in other)
+    assert "facets" not in again[-1]["inputs"][0]
+    assert other[-1]["inputs"][0]["facets"]
+    assert all("facets" in events[-1]["outputs"][0] for events in ([end], again, other))
+    assert all("facets" not in dataset for event in (start, again[0], other[0]) for dataset in (*event["inputs"], *event["outputs"]))
 
 
 def test_marquez_is_not_sent_runs_that_would_shrink_the_graph() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
@@ -10,10 +9,11 @@ import msgspec
 
 from spanline.errors import TransportError
 from spanline.journal.reader import Entry
+from spanline.relay.detect import detect
 from spanline.relay.presets import Preset, is_auto, preset_of
 from spanline.relay.shape import Shaper
 from spanline.relay.thinning import Thinning
-from spanline.transports.base import BatchError, TooLarge, Transport
+from spanline.transports.base import BatchError, Transport
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -62,7 +62,7 @@ class TransportConsumer:
         transport: Where to.
         preset: Options as `transports.config.configured` gives them: `preset` and what it changes. `auto` asks the
             other end once, before the first event.
-        on_drop: Called with `thinned` for each event that sampling or the rate limit leaves out.
+        on_drop: Called for each event that is left out: `thinned` (sampling, rate limit) or `incomplete` (see `Preset`).
 
     Raises:
         ConfigurationError: Wrong options.
@@ -83,6 +83,7 @@ class TransportConsumer:
         self._use(preset_of(self._options))
         self._asked = not is_auto(self._options) or not hasattr(transport, "probe")
         self._half_sent: tuple[str, int, int] | None = None
+        self._left_out: list[str] = []
         self.thinned = 0
 
     @property
@@ -100,82 +101,97 @@ class TransportConsumer:
         self._shaper = Shaper(preset)
         self._thinning = Thinning(preset.sample, preset.rate_per_second)
         self._thins = preset.sample < 1 or preset.rate_per_second is not None
+        self._batches = preset.batch != "none" and hasattr(self._transport, "emit_batch")
+        self._is_batch_endpoint = str(getattr(self._transport, "url", "")).endswith("/batch")
         if preset.gzip and hasattr(self._transport, "compress"):
             cast(Any, self._transport).compress = True
 
     def deliver(self, entries: Sequence[Entry]) -> None:
-        """Send events one after another, or as one array where the preset says so.
+        """Send events one after another, or many at once where the preset says so.
 
         Raises:
             DeliveryError: Some were not taken.
         """
         if not self._asked:
-            self._use(preset_of(self._options, self._detect()))
+            self._use(preset_of(self._options, detect(self._transport)))
             self._asked = True
-        if self._preset.batch == "array" and hasattr(self._transport, "emit_batch"):
-            self._deliver_batch(entries)
-            return
+        self._begin()
+        if self._batches:
+            try:
+                self._deliver_batch(entries)
+                return
+            except TransportError as error:
+                if error.status not in {404, 405} or isinstance(error, DeliveryError | BatchError) or self._is_batch_endpoint:
+                    raise
+                # It has no such endpoint (Marquez has none): from here on one by one.
+                self._batches = False
+                self._begin()
         for index, entry in enumerate(entries):
             try:
                 self._deliver_one(entry)
             except TransportError as error:
+                self._begin()
                 raise DeliveryError(error, range(index, len(entries))) from error
 
     def _deliver_one(self, entry: Entry) -> None:
-        event = _decode(entry)
-        if not self._thinning.keeps(event):
-            self._thin()
-            return
         skip = self._half_sent[2] if self._half_sent and self._half_sent[:2] == (entry.segment, entry.offset) else 0
-        for number, each in enumerate(self._shaper.shape(event)):
+        for number, each in enumerate(self._shaped(entry)):
             if number >= skip:
-                self._transport.emit(each)
+                self._transport.emit(_decode(entry) if isinstance(each, bytes) else each)
                 # A terminal event that is tried again does not send its START again: that would reopen the run.
                 self._half_sent = (entry.segment, entry.offset, number + 1)
         # Through: what bears the same position later (another parked event that is retried) is another event.
         self._half_sent = None
-        self._shaper.accepted()
+        self._taken()
 
     def _deliver_batch(self, entries: Sequence[Entry]) -> None:
-        lines: list[bytes] = []
-        indexes: list[int] = []
+        events: list[bytes | dict[str, Any]] = []
+        origin: list[int] = []
         for index, entry in enumerate(entries):
-            if self._thins and not self._thinning.keeps(_decode(entry)):
-                self._thin()
-                continue
-            if self._preset.max_event_bytes is not None and len(entry.line) > self._preset.max_event_bytes:
-                failure = TooLarge(len(entry.line), self._preset.max_event_bytes)
-                raise DeliveryError(failure, range(index, len(entries))) if not lines else failure
-            lines.append(entry.line)
-            indexes.append(index)
-        if not lines:
-            return
-        try:
-            cast(Any, self._transport).emit_batch(lines)
-        except BatchError as error:
-            if len(lines) == 1:
-                raise TransportError(error.reason, status=error.status) from error
-            raise DeliveryError(error, [indexes[i] for i in error.failed]) from error
+            mine = self._shaped(entry)
+            events.extend(mine)
+            origin.extend([index] * len(mine))
+        if events:
+            try:
+                cast(Any, self._transport).emit_batch(events, key="events" if self._preset.batch == "events" else None)
+            except BatchError as error:
+                failed = sorted({origin[number] for number in error.failed})
+                self._taken(but=failed)
+                if len(entries) == 1:
+                    raise TransportError(error.reason, status=error.status) from error
+                raise DeliveryError(error, failed) from error
+        self._taken()
 
-    def _thin(self) -> None:
-        self.thinned += 1
-        if self._on_drop is not None:
-            self._on_drop("thinned")
+    def _shaped(self, entry: Entry) -> list[bytes | dict[str, Any]]:
+        """What is sent of an entry, in order; an event as it stands in the journal is bytes."""
+        if self._preset.as_journalled and not self._thins:
+            self._shaper.skip()
+            return [entry.line]
+        event = _decode(entry)
+        if not self._thinning.keeps(event):
+            self._shaper.note(event)
+            self._shaper.skip()
+            self._left_out.append("thinned")
+            return []
+        if self._preset.as_journalled:
+            self._shaper.skip()
+            return [entry.line]
+        events = self._shaper.shape(event)
+        if self._shaper.left_out is not None:
+            self._left_out.append(self._shaper.left_out)
+        return list(events)
 
-    def _detect(self) -> str:
-        """Ask the other end what it is. Source: Marquez API, `GET /api/v1/namespaces`.
+    def _begin(self) -> None:
+        self._shaper.forget()
+        self._left_out.clear()
 
-        Raises:
-            TransportError: It does not answer, so nothing can be sent anyway.
-        """
-        status, answer = cast(Any, self._transport).probe("api/v1/namespaces")
-        if status != 200:
-            return "openlineage"
-        try:
-            found: Any = json.loads(answer)
-        except ValueError:
-            return "openlineage"
-        return "marquez" if isinstance(found, dict) and isinstance(cast(dict[str, Any], found).get("namespaces"), list) else "openlineage"
+    def _taken(self, but: Sequence[int] = ()) -> None:
+        self._shaper.accepted(but)
+        for reason in self._left_out:
+            self.thinned += 1
+            if self._on_drop is not None:
+                self._on_drop(reason)
+        self._left_out.clear()
 
     def close(self, timeout_s: float) -> bool:
         """Close the transport."""

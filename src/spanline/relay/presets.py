@@ -19,14 +19,17 @@ class Preset:
     Args:
         names: `stable` takes the version out of dataset names, for catalogues that honour the version facet.
         run_ids: `v7` for consumers that refuse anything but UUIDv7.
-        parents: Whether the `parent` facet is sent.
-        start_events: `all`; `complete_io`: not those that a long run wrote before its outputs were known; `none`.
-        job_facets: `once`: with the first terminal event of each (job, inputs, outputs, location).
-        dataset_facets: `once`: those of an input once a process and content; outputs always bear theirs.
-        evaluations: `enrich`: later terminal events are sent; `run`: only those that add datasets.
+        parents: Whether the `parent` facet is sent; `root`: it names the trace's root run, never a run between.
+        start_events: `all`; `complete_io`: one that a long run wrote before its inputs and outputs were known is sent with its
+            end; `none`.
+        job_facets: `always`: with every terminal event; `once`: with the first one of each (job, inputs, outputs, location),
+            the location with all; `keep`: as journalled.
+        dataset_facets: `once`: those of an input once a process and content, those of outputs with terminal events only.
+        evaluations: `enrich`: an evaluation of a run that is over comes as a further terminal event of it; `run`: as a run of
+            `<service>.evaluate`, and further terminal events only while their run is as the newest, to add datasets.
         incomplete: `skip`: not a run whose datasets are a strict subset of its job's last COMPLETE.
         processing_type: `keep`, or what `jobType.processingType` is set to.
-        batch: `array`: many events in one POST; `none`: one each.
+        batch: Many events in one POST to `<endpoint>/batch`: `array` as JSON array, `events` as `{"events": […]}`; `none`: one each.
         gzip: Compress bodies.
         max_event_bytes: Larger events lose their largest facets first. Unit: bytes.
         sample: Share of traces that are sent, 0 … 1.
@@ -50,24 +53,31 @@ class Preset:
     rate_per_second: float | None = None
     external_id: str | None = None
 
+    @property
+    def as_journalled(self) -> bool:
+        """Whether events are sent as they stand in the journal."""
+        return replace(self, batch="none", gzip=False, sample=1.0, rate_per_second=None) == _AS_JOURNALLED
+
+
+_AS_JOURNALLED = Preset(start_events="none", job_facets="keep")
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "names": ("versioned", "stable"),
     "run_ids": ("trace", "v7"),
-    "parents": ("keep", "drop"),
+    "parents": ("keep", "drop", "root"),
     "start_events": ("all", "complete_io", "none"),
-    "job_facets": ("always", "once"),
+    "job_facets": ("always", "once", "keep"),
     "dataset_facets": ("always", "once"),
     "evaluations": ("enrich", "run"),
     "incomplete": ("send", "skip"),
     "processing_type": ("keep", "SERVICE", "BATCH", "STREAMING", "NONE"),
-    "batch": ("none", "array"),
+    "batch": ("none", "array", "events"),
 }
 
 PRESETS: dict[str, Preset] = {
     "openlineage": Preset(),
     # Our own server takes everything as it was journalled.
-    "spanline": Preset(start_events="none", batch="array"),
+    "spanline": Preset(start_events="none", job_facets="keep", batch="array"),
     # 208 transactions a request, jobs renamed by `parent`, facets lost at the next COMPLETE, ~16 requests a second.
     "marquez": Preset(
         parents="drop", start_events="complete_io", job_facets="once", dataset_facets="once", evaluations="run",

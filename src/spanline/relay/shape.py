@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
+from spanline.relay import dressing
+from spanline.relay.dressing import datasets_of
+from spanline.relay.evaluation_runs import evaluation_run, evaluations_of, without_evaluations
+from spanline.relay.memory import Memory
 from spanline.relay.presets import Preset
 from spanline.relay.run_ids import as_v7
-from spanline.transports.base import TooLarge
+from spanline.times import parse_rfc3339
 
 Event = dict[str, Any]
 
 TERMINAL = frozenset({"COMPLETE", "FAIL", "ABORT"})
-_KEPT = frozenset({"parent", "spanline_trace", "sourceCodeLocation", "errorMessage"})
-_REMEMBERED = 10_000
 _MOST_SKIPPED = 100
 """So many COMPLETEs in a row with fewer datasets, and the job has changed for good."""
 
+_LATE_NS = 500_000
+"""A terminal event this much after its run's end is a later one: each is a millisecond after the one before."""
+
 
 class Shaper:
-    """Applies a preset. What it remembers (which facets were sent) counts only once `accepted()` is called."""
+    """Applies a preset. What it remembers (which facets were sent) lasts only if `accepted()` is called, else `forget()`.
+
+    `left_out` says why the last event gave nothing to send: `incomplete`, or None where nothing is missing.
+    """
 
     def __init__(self, preset: Preset) -> None:
         self._preset = preset
-        self._seen: OrderedDict[Hashable, Any] = OrderedDict()
-        self._pending: dict[Hashable, Any] = {}
+        self._memory = Memory()
+        self.left_out: str | None = None
 
     def shape(self, event: Event) -> list[Event]:
         """The events to send for a journalled one, in order; empty when the consumer is not to have it.
@@ -38,171 +44,190 @@ class Shaper:
         Raises:
             TooLarge: More than `max_event_bytes` whatever is left out.
         """
-        self._pending = {}
-        kind = event.get("eventType")
+        self._memory.begin()
+        self.left_out = None
         if "run" not in event or "job" not in event:
             return [event]  # A job or dataset event of somebody else.
-        run_id = event["run"].get("runId")
-        start: Event | None = None
+        self.note(event)
+        dressing.dash_run_ids(event)
+        return [dressing.fit(self._dress(each), self._preset.max_event_bytes) for each in self._events(event)]
+
+    def skip(self) -> None:
+        """An event is not shaped: it counts among those that `accepted` numbers."""
+        self._memory.begin()
+
+    def note(self, event: Event) -> None:
+        """Take note of an event that is perhaps not sent: the journal has a job's facets with the first one of a kind only."""
+        job: Event = event.get("job") or {}
+        facets: Event = job.get("facets") or {}
+        lasting = {name: facet for name, facet in facets.items() if name != "sourceCodeLocation"}
+        if lasting:
+            self._memory.now(("job", *_job(event)), lasting)
+
+    def accepted(self, but: Collection[int] = ()) -> None:
+        """The consumer has taken the events shaped since the last call, but for those of these numbers."""
+        self._memory.accept(but)
+
+    def forget(self) -> None:
+        """The consumer has not taken them."""
+        self._memory.forget()
+
+    def _events(self, event: Event) -> list[Event]:
+        kind, run_id = event.get("eventType"), event["run"].get("runId")
+        if kind in TERMINAL:
+            return self._terminal(event, run_id)
         if kind == "START":
-            if not self._wants_start(event):
+            if not self._wants_start(event, run_id):
                 return []
-            self._remember(("started", run_id), True)
-        elif kind in TERMINAL:
-            if self._is_shrunk(event) or self._adds_nothing(event, run_id):
-                return []
-            start = self._start_of(event, run_id)
-        return [self._fit(self._dress(each)) for each in (start, event) if each is not None]
+            self._memory.later(("started", run_id))
+        elif self._preset.evaluations == "run" and evaluations_of(event):
+            # An OTHER or RUNNING event would reopen a run that has ended.
+            return self._evaluations(event, run_id)
+        return [event]
 
-    def accepted(self) -> None:
-        """What was shaped last has been taken by the consumer."""
-        for key, value in self._pending.items():
-            self._seen[key] = value
-            self._seen.move_to_end(key)
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
-        self._pending = {}
-
-    def _remember(self, key: Hashable, value: Any) -> None:
-        self._pending[key] = value
-
-    def _wants_start(self, event: Event) -> bool:
+    def _wants_start(self, event: Event, run_id: object) -> bool:
+        if self._preset.start_events == "none" or self._memory.get(("ended", run_id)) is not None:
+            return False
         if self._preset.start_events == "complete_io":
-            return bool(event.get("inputs")) and bool(event.get("outputs"))
-        return self._preset.start_events == "all"
+            # Without inputs or outputs it would take those of the job away until the run ends; and a run that may yet be
+            # left out must not have begun.
+            return bool(event.get("inputs")) and bool(event.get("outputs")) and not self._shrinks(event)
+        return True
 
-    def _start_of(self, event: Event, run_id: object) -> Event | None:
-        """The START that nobody journalled, once a run; before a later terminal event it would reopen the run."""
-        if self._preset.start_events == "none" or ("started", run_id) in self._seen:
-            return None
+    def _terminal(self, event: Event, run_id: object) -> list[Event]:
+        names, before = self._names(event), self._memory.get(("ended", run_id))
+        more: list[Event] = []
+        if before is not None or _is_later(event):
+            if self._preset.evaluations == "run":
+                more = self._evaluations(event, run_id)
+                if not self._may_enrich(event, names, before):
+                    return more
+                without_evaluations(event)
+            events = [event]
+        else:
+            if self._is_left_out(event, run_id):
+                self.left_out = "incomplete"
+                return []
+            if self._preset.evaluations == "run":
+                self._memory.later(("evaluated", run_id), frozenset(evaluations_of(event)))
+            events = [*self._start_of(event, run_id), event]
+        self._memory.later(("ended", run_id), names)
+        return [*events, *more]
+
+    def _names(self, event: Event) -> frozenset[Any]:
+        """Names of the datasets; the same object for all runs of a job that have the same."""
+        names = datasets_of(event)
+        last, _ = self._memory.get(("io", *_job(event)), (None, 0))
+        return last if names == last else names
+
+    def _start_of(self, event: Event, run_id: object) -> list[Event]:
+        """The START that nobody journalled, once a run."""
+        if self._preset.start_events == "none" or self._memory.get(("started", run_id)):
+            return []
         from spanline.lineage.events import start_from_terminal
 
         try:
             start = start_from_terminal(event)
         except (ValueError, KeyError):
-            return None  # Somebody else's event, which does not say when its run started.
-        self._remember(("started", run_id), True)
-        return start
+            return []  # Somebody else's event, which does not say when its run started.
+        self._memory.later(("started", run_id))
+        return [start]
 
-    def _is_shrunk(self, event: Event) -> bool:
+    def _shrinks(self, event: Event) -> bool:
         """Whether the run would take datasets out of the consumer's graph, which shows a job's last run."""
-        if self._preset.incomplete != "skip":
-            return False
-        key = ("io", event["job"].get("namespace"), event["job"].get("name"))
-        mine = _names(event)
-        last, skipped = self._seen.get(key, (frozenset[Any](), 0))
+        last, _ = self._memory.get(("io", *_job(event)), (frozenset[Any](), 0))
+        return self._preset.incomplete == "skip" and datasets_of(event) < last
+
+    def _is_left_out(self, event: Event, run_id: object) -> bool:
+        key = ("io", *_job(event))
+        last, skipped = self._memory.get(key, (frozenset[Any](), 0))
         complete = event.get("eventType") == "COMPLETE"
-        if mine < last and skipped < _MOST_SKIPPED:
+        # A run whose START was sent has to end.
+        if self._shrinks(event) and skipped < _MOST_SKIPPED and not self._memory.get(("started", run_id)):
             if complete:
-                self._seen[key] = (last, skipped + 1)
+                self._memory.now(key, (last, skipped + 1))
             return True
         if complete:
-            self._remember(key, (mine, 0))
+            self._memory.later(key, (self._names(event), 0))
         return False
 
-    def _adds_nothing(self, event: Event, run_id: object) -> bool:
-        """Whether this is a later terminal event (stragglers, evaluations) with no dataset that the first had not."""
-        if self._preset.evaluations != "run":
+    def _may_enrich(self, event: Event, names: frozenset[Any], before: frozenset[Any] | None) -> bool:
+        """Whether a later terminal event adds datasets, and its run is (as) the newest of its job, which the graph shows."""
+        newest, _ = self._memory.get(("io", *_job(event)), (None, 0))
+        if before is None or not before < names or newest != before:
             return False
-        mine = _names(event)
-        if ("ended", run_id) in self._seen and mine <= self._seen["ended", run_id]:
-            return True
-        self._remember(("ended", run_id), mine)
-        return False
+        self._memory.later(("io", *_job(event)), (names, 0))
+        return True
+
+    def _evaluations(self, event: Event, run_id: object) -> list[Event]:
+        """Runs of the evaluations that are new."""
+        found, known = evaluations_of(event), self._memory.get(("evaluated", run_id), frozenset[bytes]())
+        self._memory.later(("evaluated", run_id), known | found.keys())
+        ends = [evaluation_run(event, text, entry) for text, entry in found.items() if text not in known]
+        return [each for end in ends for each in (*self._start_of(end, end["run"]["runId"]), end)]
 
     def _dress(self, event: Event) -> Event:
         preset = self._preset
-        facets = event["run"].get("facets")
+        facets: Event | None = event["run"].get("facets")
         if facets is not None and preset.parents == "drop":
             facets.pop("parent", None)
-        if preset.job_facets == "once" and event.get("eventType") in TERMINAL:
-            self._job_facets_once(event)
+        elif preset.parents == "root":
+            dressing.name_root_as_parent(event)
+        if event.get("eventType") in TERMINAL:
+            self._dress_job(event)
         if preset.processing_type != "keep":
-            _set_processing_type(event, preset.processing_type)
+            dressing.set_processing_type(event, preset.processing_type)
+        if preset.names == "stable":
+            dressing.without_versions(event)
         if preset.dataset_facets == "once":
             self._dataset_facets_once(event)
-        if preset.names == "stable":
-            _without_versions(event)
         if preset.run_ids == "v7":
             as_v7(event, preset.external_id)
         if facets is not None and not facets:
             del event["run"]["facets"]
         return event
 
-    def _job_facets_once(self, event: Event) -> None:
-        facets = event["job"].get("facets")
-        if not facets:
+    def _dress_job(self, event: Event) -> None:
+        """All facets of the job, or (`once`) all with the first terminal event of its kind and the location with each."""
+        if self._preset.job_facets == "keep":
             return
-        location = facets.get("sourceCodeLocation")
-        key = ("job", event["job"].get("namespace"), event["job"].get("name"), _names(event), msgspec.json.encode(location))
-        if key in self._seen:
-            event["job"]["facets"] = {"sourceCodeLocation": location} if location else {}
-        else:
-            self._remember(key, True)
+        facets: Event = {**self._memory.get(("job", *_job(event)), {}), **(event["job"].get("facets") or {})}
+        if self._preset.job_facets == "once" and facets:
+            location = facets.get("sourceCodeLocation")
+            key = ("jobfacets", *_job(event), datasets_of(event), msgspec.json.encode(location))
+            if self._memory.get(key):
+                facets = {"sourceCodeLocation": location} if location else {}
+            else:
+                self._memory.later(key)
+        if facets or event["job"].get("facets"):
+            event["job"]["facets"] = facets
 
     def _dataset_facets_once(self, event: Event) -> None:
+        """Of inputs once a process and content, of outputs with every terminal event: each run makes a version of them."""
+        if event.get("eventType") == "START":
+            for dataset in (*(event.get("inputs") or ()), *(event.get("outputs") or ())):
+                dataset.pop("facets", None)
+            return
         for dataset in event.get("inputs") or ():
             facets = dataset.get("facets")
             if facets:
                 key = ("dataset", dataset.get("namespace"), dataset.get("name"), msgspec.json.encode(facets))
-                if key in self._seen or key in self._pending:
+                if self._memory.get(key):
                     del dataset["facets"]
                 else:
-                    self._remember(key, True)
-
-    def _fit(self, event: Event) -> Event:
-        """Leave out the largest facets first when the event is too large; what joins it to the rest stays."""
-        limit = self._preset.max_event_bytes
-        if limit is None:
-            return event
-        size = len(msgspec.json.encode(event))
-        if size <= limit:
-            return event
-        for _, leave_out in sorted(_parts(event), key=lambda part: -part[0]):
-            leave_out()
-            size = len(msgspec.json.encode(event))
-            if size <= limit:
-                return event
-        raise TooLarge(size, limit)
+                    self._memory.later(key)
 
 
-def _names(event: Event) -> frozenset[Any]:
-    return frozenset(
-        (side, dataset.get("namespace"), dataset.get("name")) for side in ("inputs", "outputs") for dataset in event.get(side) or ()
-    )
+def _job(event: Event) -> tuple[Any, Any]:
+    return event["job"].get("namespace"), event["job"].get("name")
 
 
-def _set_processing_type(event: Event, processing_type: str) -> None:
-    facets: Event = event["job"].get("facets") or {}
-    job_type: Event | None = facets.get("jobType")
-    if job_type:
-        job_type["processingType"] = processing_type
-
-
-def _without_versions(event: Event) -> None:
-    for side in ("inputs", "outputs"):
-        once: dict[tuple[Any, Any], Any] = {}
-        for dataset in event.get(side) or ():
-            facets: Event = dataset.get("facets") or {}
-            artifact: Event = facets.get("spanline_artifact") or {}
-            version = artifact.get("version")
-            name = str(dataset.get("name"))
-            if version and name.endswith(f"@{version}"):
-                dataset["name"] = name.removesuffix(f"@{version}")
-            once.setdefault((dataset.get("namespace"), dataset["name"]), dataset)
-        event[side] = list(once.values())
-
-
-def _parts(event: Event) -> list[tuple[int, Callable[[], object]]]:
-    """What may be left out of an event: its size, and how to take it away."""
-    holders: list[Event | None] = [event["run"].get("facets"), event["job"].get("facets")]
-    for side in ("inputs", "outputs"):
-        for dataset in event.get(side) or ():
-            holders += [dataset.get("facets"), dataset.get("inputFacets"), dataset.get("outputFacets")]
-    return [
-        (len(msgspec.json.encode(facet)), partial(holder.pop, name, None))
-        for holder in holders
-        if holder
-        for name, facet in holder.items()
-        if name not in _KEPT
-    ]
+def _is_later(event: Event) -> bool:
+    """Whether this is a further terminal event of its run (stragglers, evaluations), by its own account of its times."""
+    facets: Event = event["run"].get("facets") or {}
+    trace: Event = facets.get("spanline_trace") or {}
+    try:
+        started = parse_rfc3339(str(trace["startedAt"]))
+        return parse_rfc3339(str(event["eventTime"])) - started - round(float(trace["durationSeconds"]) * 1e9) > _LATE_NS
+    except (KeyError, TypeError, ValueError):
+        return False

@@ -86,7 +86,9 @@ def relay_of(settings: Settings, holder: LedgerHolder, *, observer: Observer | N
     if holder.wanted:
         consumers.append(LazyLedgerConsumer(holder))
     with guard("delivery.transports"):
-        consumers.extend(TransportConsumer(name, transport, preset) for name, transport, preset in configured(settings))
+        consumers.extend(
+            TransportConsumer(name, transport, preset, on_drop=on_drop) for name, transport, preset in configured(settings)
+        )
     if not consumers:
         return None
     return Relay(settings.journal_dir, consumers, on_event=observer, max_bytes=settings.journal_max_bytes, on_drop=on_drop)

@@ -107,15 +107,23 @@ class HttpTransport:
         """
         self._post(_encoder.encode(event))
 
-    def emit_batch(self, events: Sequence[bytes | Mapping[str, Any]]) -> None:
-        """Post many events as one array. Source: OpenLineage API 2.0.2, `POST /lineage/batch`.
+    def emit_batch(self, events: Sequence[bytes | Mapping[str, Any]], *, key: str | None = None) -> None:
+        """Post many events at once, to `<url>/batch` unless the URL ends so. Source: OpenLineage API 2.0.2, `POST /lineage/batch`.
+
+        Args:
+            events: Events, encoded or not.
+            key: The array stands in an object under this key (OpenMetadata: `events`); None for the array alone.
 
         Raises:
             BatchError: Some were refused.
             TransportError: All were.
         """
         lines = [event if isinstance(event, bytes) else _encoder.encode(event) for event in events]
-        failed, lasting = _failed_events(self._post(b"[" + b",".join(lines) + b"]"), len(lines))
+        body = b"[" + b",".join(lines) + b"]"
+        if key is not None:
+            body = b"{" + _encoder.encode(key) + b":" + body + b"}"
+        url = self.url if self.url.endswith("/batch") else f"{self.url}/batch"
+        failed, lasting = _failed_events(self._post(body, url), len(lines))
         if failed:
             raise BatchError("refused in a batch", failed=failed, status=422 if lasting else 503)
 
@@ -134,13 +142,16 @@ class HttpTransport:
         self._pool = None
         return True
 
-    def _post(self, body: bytes) -> bytes:
+    def _post(self, body: bytes, url: str | None = None) -> bytes:
         headers = self._headers
         if self.compress:
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
             headers = {**headers, "content-encoding": "gzip"}
-        status, answer, answered = self._request("POST", self.url, body, headers)
+        status, answer, answered = self._request("POST", url or self.url, body, headers)
         if 200 <= status < 300:
+            if answered.get("content-type", "").lower().startswith("text/html"):
+                # A sign-in page or a web UI in front of the consumer; what it was sent is nowhere.
+                raise TransportError(f"HTTP {status} with a web page: is the URL that of the API?")
             return answer
         raise TransportError(f"HTTP {status}", status=status, retry_after_s=retry_after_s(answered.get("retry-after")))
 
