@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from spanline.cli.gate import gate
+from spanline.cli.links import links
 
 
 @click.group()
@@ -12,4 +13,5 @@ def deploy() -> None:
     """What other systems need: links and provisioning, and the input of a release policy."""
 
 
+deploy.add_command(links)
 deploy.add_command(gate)
