@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "runs": "spanline.cli.runs:runs",
     "conflicts": "spanline.cli.conflicts:conflicts",
     "gaps": "spanline.cli.gaps:gaps",
+    "evaluate": "spanline.cli.evaluate:evaluate",
     "doctor": "spanline.cli.doctor:doctor",
     "journal": "spanline.cli.journal:journal",
     "deploy": "spanline.cli.deploy:deploy",

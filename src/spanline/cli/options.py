@@ -16,8 +16,10 @@ from spanline.errors import MissingExtra, SpanlineError
 from spanline.settings import Settings
 
 if TYPE_CHECKING:
+    from spanline.cli.remote import RemoteLedger
     from spanline.ledger import Ledger
 
+L = TypeVar("L", "Ledger", "RemoteLedger")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -75,14 +77,22 @@ def sqlite_file(url: str) -> Path | None:
 
 
 @contextmanager
-def existing_ledger(url: str | None) -> Generator[Ledger | None]:
+def existing_ledger(url: str | None) -> Generator[Ledger | RemoteLedger | None]:
     """The ledger that the option or the settings name; None, with a word on standard error, where nothing was recorded yet.
+
+    Where `SPANLINE_SERVER_URL` is set the runs are there and no ledger is kept here: it is asked, unless the option names a ledger.
 
     Raises:
         MissingExtra: The server extra is not installed.
         LedgerError: It cannot be opened.
     """
     settings = settings_for(ledger_url=url)
+    if url is None and settings.server_url:
+        from spanline.cli.remote import RemoteLedger
+
+        with _asked(RemoteLedger(settings)) as remote:
+            yield remote
+        return
     file = sqlite_file(settings.effective_ledger_url)
     if file is not None and not file.exists():
         # A question makes no empty ledger.
@@ -90,14 +100,17 @@ def existing_ledger(url: str | None) -> Generator[Ledger | None]:
             f"no ledger at {file}: nothing was recorded there yet. Name another with --ledger, SPANLINE_LEDGER_URL or SPANLINE_HOME.",
             err=True,
         )
-        if settings.server_url:
-            say(f"SPANLINE_SERVER_URL is set: the runs are at {settings.server_url}/runs", err=True)
         yield None
         return
     need_server_extra("The ledger")
     from spanline.ledger import Ledger
 
-    ledger = Ledger.open(settings.effective_ledger_url)
+    with _asked(Ledger.open(settings.effective_ledger_url)) as ledger:
+        yield ledger
+
+
+@contextmanager
+def _asked(ledger: L) -> Generator[L]:
     try:
         yield ledger
     except SpanlineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import click
 
@@ -15,14 +16,19 @@ NOT_FOUND = 4
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
 
-def _checked(ctx: click.Context, param: click.Parameter, value: str) -> str:
+def checked_id(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """An id as it may be asked for.
+
+    Raises:
+        click.BadParameter: It cannot be one.
+    """
     if not _ID.match(value):
         raise click.BadParameter("expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -", ctx, param)
     return value
 
 
 @click.command()
-@click.argument("id", callback=_checked, metavar="ID")
+@click.argument("id", callback=checked_id, metavar="ID")
 @ledger_option
 @json_option
 @click.pass_context
@@ -38,7 +44,9 @@ def trace(ctx: click.Context, id: str, ledger_url: str | None, as_json: bool) ->
         ctx.exit(NOT_FOUND)
     from spanline.server.links import links
 
-    document = {**found, "links": links(found, settings_for(ledger_url=ledger_url))}
+    # A server knows its own addresses.
+    theirs: dict[str, Any] = found.get("links") or {}
+    document = {**found, "links": {**links(found, settings_for(ledger_url=ledger_url)), **theirs}}
     if as_json:
         say_json(document)
         return
