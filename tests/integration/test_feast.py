@@ -119,9 +119,10 @@ def test_batches_survive_the_204_that_cuts_the_connection(server: Feast, told: S
     relay.start()
     assert relay.flush(60)
     relay.close(5)
-    stored = Counter(found["run_id"] for found in server.events())
-    assert {run: stored[run] for run in runs} == dict.fromkeys(runs, 1)
-    assert server.state(runs[-1]) == "COMPLETE"
+    stored = Counter((found["run_id"], found["event_type"]) for found in server.events())
+    assert [stored[run, "COMPLETE"] for run in runs] == [1] * len(runs)
+    assert {stored[run, "START"] for run in runs} <= {0, 1}
+    assert {server.state(run) for run in runs} == {"COMPLETE"}
 
 
 def test_a_batch_right_after_another_does_not_meet_the_dead_connection(server: Feast, told: Story) -> None:
