@@ -12,6 +12,7 @@ default allow := false
 
 allow if {
 	understood
+	measured
 	count(deny) == 0
 }
 
@@ -26,13 +27,19 @@ default_limits := {
 	"accepted_gaps": [],
 }
 
-limits := object.union(default_limits, data.release_limits)
+limits := object.union(default_limits, data.release_limits) if is_object(data.release_limits)
+
+else := {"release_limits is no object": false} if data.release_limits
 
 else := default_limits
 
 understood if json.match_schema(input, gate.schema)[0]
 
+measured if json.match_schema(limits, gate.limits)[0]
+
 deny contains "the input is not what `spanline deploy gate` prints" if not understood
+
+deny contains "release_limits has an unknown name or a wrong value" if not measured
 
 # ---- evidence ------------------------------------------------------------------------------------------------------
 

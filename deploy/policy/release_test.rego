@@ -135,3 +135,16 @@ test_dirty_code if {
 	doc := with_change(dirty)
 	release.allow with input as doc with data.release_limits as {"allow_dirty_code": true}
 }
+
+test_wrong_limits_are_refused if {
+	every wrong in [{"min_run": 5}, {"max_failed_share": "much"}, {"max_failed_share": 2}, {"accepted_gaps": "all"}, [], "none", 7] {
+		not release.allow with input as green with data.release_limits as wrong
+		"release_limits has an unknown name or a wrong value" in release.deny with input as green with data.release_limits as wrong
+	}
+}
+
+test_without_limits_the_defaults_hold if {
+	release.allow with input as green with data.release_limits as {}
+	doc := with_change({"gaps": [gap]})
+	not release.allow with input as doc with data.release_limits as {}
+}

@@ -50,6 +50,24 @@ schema := {
 	},
 }
 
+# A misspelt limit would leave the default in force, and a wrong type would make its rule silent.
+limits := {
+	"type": "object",
+	"additionalProperties": false,
+	"required": ["min_runs", "max_failed_share", "max_guardrail_failed_share", "max_failed_evaluation_share", "allow_dirty_code", "required_evaluations", "accepted_gaps"],
+	"properties": {
+		"min_runs": whole,
+		"max_failed_share": share,
+		"max_guardrail_failed_share": share,
+		"max_failed_evaluation_share": share,
+		"allow_dirty_code": {"type": "boolean"},
+		"required_evaluations": {"type": "array", "items": words},
+		"accepted_gaps": {"type": "array", "items": words},
+	},
+}
+
+share := {"type": "number", "minimum": 0, "maximum": 1}
+
 whole := {"type": "integer", "minimum": 0}
 
 words := {"type": "string", "minLength": 1}

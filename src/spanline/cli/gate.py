@@ -38,7 +38,7 @@ def gate(
 
     \b
     spanline deploy gate --service fee-assistant --release 1.4.2 > release.json
-    opa eval --fail --data deploy/policy --input release.json 'data.spanline.release.allow == true'
+    opa eval --fail --data deploy/policy --input release.json 'allowed := data.spanline.release.allow; allowed == true'
     """  # noqa: D301  (click's mark for lines that are not to be joined)
     from spanline.deploy.gate import Source, gate_input
     from spanline.times import parse_rfc3339
