@@ -27,9 +27,9 @@ HINT = "apt-get install -y chromium chromium-driver"
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """`app` on a free port of 127.0.0.1; its base URL."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
+def serving(app: Any, port: int = 0) -> Iterator[str]:
+    """`app` on 127.0.0.1, on any free port unless one is given; its base URL."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, name="pages", daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
