@@ -11,7 +11,8 @@ import pytest
 from tests.servers import observability, stores
 from tests.servers.child import LOGS
 
-SHOWN_LINES = 40
+SHOWN_LINES = 15
+SHOWN_CHARACTERS = 400
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,7 +22,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     if report.failed:
         for name, log in LOGS.items():
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:] if log.exists() else []
-            report.sections.append((f"log of {name}", "\n".join(lines)))
+            report.sections.append((f"log of {name}", "\n".join(line[:SHOWN_CHARACTERS] for line in lines)))
     return report
 
 

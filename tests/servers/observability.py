@@ -62,10 +62,12 @@ def jaeger(folder: Path, ui: Mapping[str, Any] | None = None) -> Iterator[Jaeger
     """Jaeger. `ui` is its `ui.json` (`linkPatterns` …)."""
     binary = server("jaeger")
     health, query, query_grpc, grpc, http = (free_port() for _ in range(5))
-    (folder / "ui.json").write_text(json.dumps(ui or {}), encoding="utf-8")
+    # In a folder of its own, which Jaeger watches: the log would be news to it.
+    (folder / "ui").mkdir()
+    (folder / "ui" / "ui.json").write_text(json.dumps(ui or {}), encoding="utf-8")
     environ = {
         "HEALTH_PORT": health, "QUERY_PORT": query, "QUERY_GRPC_PORT": query_grpc, "OTLP_GRPC_PORT": grpc, "OTLP_HTTP_PORT": http,
-        "UI_CONFIG": folder / "ui.json",
+        "UI_CONFIG": folder / "ui" / "ui.json",
     }  # fmt: skip
     command = [str(binary), "--config", str(HERE / "jaeger" / "memory.yaml")]
     with served(command, folder, environ, "jaeger", f"http://127.0.0.1:{health}/status"):

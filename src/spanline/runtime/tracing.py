@@ -66,33 +66,45 @@ def _build(settings: Settings) -> TracerProvider:
 
 
 def _export(provider: TracerProvider) -> None:
-    """Exporter by `OTEL_TRACES_EXPORTER` and `OTEL_EXPORTER_OTLP_*`; with nothing set nothing goes over the network."""
-    chosen = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    if chosen == "none" or (not chosen and not endpoint):
-        return
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
+    """Exporters by `OTEL_TRACES_EXPORTER` (a list) and `OTEL_EXPORTER_OTLP_*`; with nothing set nothing goes over the network."""
+    chosen = [name.strip().lower() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",") if name.strip()]
+    if not chosen and (os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        chosen = ["otlp"]
+    for name in dict.fromkeys(chosen):
+        if name == "console":
+            from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-    if chosen == "console":
-        provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
-        return
-    if chosen not in {"", "otlp", "otlp_proto_http", "otlp_proto_grpc"}:
-        logger.warning("spanline: OTEL_TRACES_EXPORTER=%r is not one of otlp, console, none; spans are not exported", chosen)
-        return
-    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
-    if protocol == "grpc" or chosen == "otlp_proto_grpc":
-        try:
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # pyright: ignore[reportMissingImports]
-                OTLPSpanExporter,  # pyright: ignore[reportUnknownVariableType]
-            )
-        except ImportError:
-            logger.warning("spanline: OTLP over gRPC needs an exporter: pip install 'spanline[grpc]'; spans are not exported")
-            return
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))  # pyright: ignore[reportUnknownArgumentType]
-        return
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
+            provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+        elif name in {"otlp", "otlp_proto_http", "otlp_proto_grpc"}:
+            exporter = _otlp(grpc=name.endswith("grpc") or (name == "otlp" and _protocol() == "grpc"))
+            if exporter is not None:
+                from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider.add_span_processor(BatchSpanProcessor(HttpSpanExporter()))
+                provider.add_span_processor(BatchSpanProcessor(exporter))
+        elif name != "none":
+            logger.warning("spanline: OTEL_TRACES_EXPORTER: %r is not one of otlp, console, none; it gets no spans", name)
+
+
+def _protocol() -> str:
+    """What `OTEL_*` asks for; what is neither gRPC nor HTTP with protobuf is said, and taken as the latter."""
+    asked = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+    if asked not in {"grpc", "http/protobuf"}:
+        logger.warning("spanline: OTEL_EXPORTER_OTLP_PROTOCOL=%s is not one of http/protobuf, grpc; http/protobuf is used", asked)
+    return asked
+
+
+def _otlp(*, grpc: bool) -> Any:
+    """An OTLP exporter, which reads endpoint, headers, compression and timeout from the environment; None where one cannot be had."""
+    if not grpc:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
+
+        return HttpSpanExporter()
+    try:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpanExporter
+    except ImportError:
+        logger.warning("spanline: OTLP over gRPC needs an exporter: pip install 'spanline[grpc]'; spans are not exported")
+        return None
+    return GrpcSpanExporter()
 
 
 def _sampler_from_environment() -> Sampler:
