@@ -14,6 +14,7 @@ GROUP = "spanline.transports"
 TRANSPORTS: dict[str, str] = {
     "http": "spanline.transports.http:HttpTransport",
     "async_http": "spanline.transports.http:HttpTransport",
+    "kafka": "spanline.transports.kafka:KafkaTransport",
     "file": "spanline.transports.file:FileTransport",
     "console": "spanline.transports.console:ConsoleTransport",
     "composite": "spanline.transports.composite:CompositeTransport",

@@ -109,7 +109,9 @@ def _expand(name: str, options: dict[str, Any], preset: str) -> list[Configured]
         raise ConfigurationError(f"transport {name}: expected a mapping under `spanline`, got {mine!r}")
     # What a program may look up in another end is HTTP; a file or the console just gets the events.
     fallback = preset if kind in {"http", "async_http"} else OPENLINEAGE
-    return [(name, create(kind, options), {"preset": fallback, **cast(Mapping[str, Any], mine)})]
+    transport = create(kind, options)
+    usual: Mapping[str, Any] = getattr(transport, "preset_options", {})
+    return [(name, transport, {"preset": fallback, **usual, **cast(Mapping[str, Any], mine)})]
 
 
 def _unique(found: list[Configured]) -> list[Configured]:
