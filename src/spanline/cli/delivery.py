@@ -27,7 +27,9 @@ LOOK_S = 1.0
 CLOSE_S = 5.0
 
 
-def consumers_of(settings: Settings, holder: LedgerHolder, ledger: Ledger | None = None) -> list[Consumer]:
+def consumers_of(
+    settings: Settings, holder: LedgerHolder, ledger: Ledger | None = None, on_drop: Callable[[str], None] | None = None
+) -> list[Consumer]:
     """New consumers of one journal: the ledger (the one that is open already, or one that opens when needed) and what is configured.
 
     Raises:
@@ -38,7 +40,7 @@ def consumers_of(settings: Settings, holder: LedgerHolder, ledger: Ledger | None
         found.append(LedgerConsumer(ledger))
     elif holder.wanted:
         found.append(LazyLedgerConsumer(holder))
-    found.extend(TransportConsumer(name, transport, preset) for name, transport, preset in configured(settings))
+    found.extend(TransportConsumer(name, transport, preset, on_drop=on_drop) for name, transport, preset in configured(settings))
     return found
 
 
@@ -95,9 +97,10 @@ class Delivery:
         with guard("cli.delivery"):
             for folder in journals(self._directory, self._settings):
                 if folder not in self._relays and self.consumer_names:
-                    consumers = consumers_of(self._settings, self._holder, self._ledger)
                     observer = self._health.observer(folder) if self._health is not None else None
-                    relay = Relay(folder, consumers, max_bytes=self._settings.journal_max_bytes, on_event=observer)
+                    on_drop = self._health.dropped if self._health is not None else None
+                    consumers = consumers_of(self._settings, self._holder, self._ledger, on_drop)
+                    relay = Relay(folder, consumers, max_bytes=self._settings.journal_max_bytes, on_event=observer, on_drop=on_drop)
                     self._relays[folder] = relay
                     relay.start()
 

@@ -31,6 +31,10 @@ class DeliveryHealth:
 
         return observe
 
+    def dropped(self, reason: str) -> None:
+        """An event was not delivered, for that reason."""
+        self._metrics.dropped(reason)
+
     def _observe(self, journal: Path, consumer: str, what: str, value: float) -> None:
         if what == "sent":
             self._metrics.sent(consumer, int(value))
