@@ -22,6 +22,7 @@ import spanline
 from spanline.identity import run_id_of
 from spanline.journal.reader import Entry, read, segments
 from spanline.record.active import SINKS
+from spanline.relay.consumer import TransportConsumer
 from spanline.runtime.runtime import Runtime
 
 CORPUS = spanline.Corpus("fees", version="2026-11-01", digest="sha256:" + "1" * 64)
@@ -141,6 +142,29 @@ def copied(event: dict[str, Any], run_id: str, **more: Any) -> dict[str, Any]:
 def entries(*events: dict[str, Any]) -> list[Entry]:
     """Events as the relay hands them to a consumer."""
     return [Entry("s", number, number + 1, json.dumps(event).encode()) for number, event in enumerate(events)]
+
+
+class Recording:
+    """A transport that keeps what a consumer would be sent."""
+
+    kind = "recording"
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def emit(self, event: Any) -> None:
+        self.events.append(json.loads(json.dumps(event)))
+
+    def close(self, timeout_s: float) -> bool:
+        return True
+
+
+def sent(told: Story, preset: str, **options: Any) -> list[dict[str, Any]]:
+    """What the relay makes of the journals for a consumer, in order."""
+    transport = Recording()
+    for folder in sorted((told.home / "journal").iterdir()):
+        TransportConsumer("recording", transport, {"preset": preset, **options}).deliver(entries(*journalled(folder)))
+    return transport.events
 
 
 def play(home: Path, questions: int = 1, **settings: Any) -> Story:
