@@ -30,6 +30,8 @@ _KEYS = {
     "cost_usd": s.SPANLINE_COST,
 }
 
+_responding = guard("api.response")
+
 
 class Inference(Operation):
     """One call of a model; made by `inference()` and `embedding()`."""
@@ -59,14 +61,15 @@ class Inference(Operation):
         Raises:
             Nothing.
         """
-        with guard("api.response"):
-            known = facts_of(response) if response is not None else {}
-            known.update((key, value) for key, value in facts.items() if value is not None)
-            unknown = [key for key in known if key not in _KEYS]
+        with _responding:
+            known = facts
+            if response is not None:
+                known = {**facts_of(response), **{key: value for key, value in facts.items() if value is not None}}
             reasons = known.get("finish_reasons")
             if isinstance(reasons, str):
                 known["finish_reasons"] = [reasons]
-            self.attributes({_KEYS[key]: value for key, value in known.items() if key in _KEYS})
+            self.attributes({_KEYS[key]: known[key] for key in known if key in _KEYS})
+            unknown = known.keys() - _KEYS.keys()
             if unknown:
                 raise TypeError(f"response() does not know {', '.join(sorted(unknown))}; known: {', '.join(_KEYS)}")
 
@@ -160,7 +163,9 @@ def inference(
     Source: OpenTelemetry GenAI semantic conventions, inference span.
     """
     attributes: dict[str, Any] = {s.PROVIDER_NAME: provider}
-    attributes.update((s.SAMPLING_PARAMETERS[name], value) for name, value in parameters.items() if name in s.SAMPLING_PARAMETERS)
+    for name, value in parameters.items():
+        if name in s.SAMPLING_PARAMETERS:
+            attributes[s.SAMPLING_PARAMETERS[name]] = value
     return Inference("inference", operation, *_model(model, attributes, prompt), span_kind=SpanKind.CLIENT)
 
 
@@ -181,5 +186,5 @@ def _model(model: str | Model | None, attributes: dict[str, Any], prompt: Prompt
         attributes[s.PROMPT_VERSION] = prompt.version
         attributes[s.PROMPT_DIGEST] = prompt.digest
         encoded.append(prompt.encoded)
-    attributes[s.SPANLINE_ARTIFACTS] = joined(*encoded)
+    attributes[s.SPANLINE_ARTIFACTS] = joined(*encoded) if len(encoded) > 1 else encoded[0] if encoded else None
     return (str(name) if name else None), attributes

@@ -24,6 +24,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_VALUE = 1 << 20
 """Characters of an attribute; documents of a retrieval are the longest."""
 MAX_ITEMS = 128
+_SHORT = 1 << 16
+
+# A guard has no state: those of the request path are made once.
+_starting, _ending = guard("api.start"), guard("api.end")
 
 
 def current_sink() -> Sink | None:
@@ -53,7 +57,7 @@ class Operation:
         self._name = f"{word} {subject}" if subject else word
         self._span_kind = span_kind
         start: dict[str, Any] = {s.OPERATION_NAME: word, s.SPANLINE_OPERATION: kind}
-        start.update((key, value) for key, given in attributes.items() if (value := attribute(given)) is not None)
+        put(start, attributes)
         self._start = start
         self._late: dict[str, Any] = {}
         self._span: trace.Span = trace.INVALID_SPAN
@@ -63,11 +67,11 @@ class Operation:
 
     def attributes(self, values: Mapping[str, Any]) -> Self:
         """Add span attributes. Keys: semantic-convention names; None is left out."""
-        self._late.update((key, value) for key, given in values.items() if (value := attribute(given)) is not None)
+        put(self._late, values)
         return self
 
     def __enter__(self) -> Self:
-        with guard("api.start"):
+        with _starting:
             sink = current_sink()
             if sink is not None:
                 self._span = sink.tracer.start_span(self._name, kind=self._span_kind, attributes=self._start)
@@ -75,7 +79,7 @@ class Operation:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        with guard("api.end"):
+        with _ending:
             if self._token is not None:
                 otel_context.detach(self._token)
                 self._token = None
@@ -151,6 +155,21 @@ class Operation:
         if self._late and self._span.is_recording():
             self._span.set_attributes(self._late)
         self._span.end()
+
+
+def put(attributes: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Put values that every exporter can send among attributes; None and what is no attribute value are left out."""
+    for key, value in values.items():
+        if value is None:
+            continue
+        kind = type(value)
+        # Nearly all values are short ASCII words and numbers, which need no look.
+        if (kind is str and len(value) < _SHORT and value.isascii()) or kind is float or kind is bool:
+            attributes[key] = value
+        else:
+            sendable = attribute(value)
+            if sendable is not None:
+                attributes[key] = sendable
 
 
 def attribute(value: Any) -> Any:

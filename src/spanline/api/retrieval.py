@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from typing import Any, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from spanline.record.artifact import Document
 from spanline.record.redact import clean_id
 from spanline.record.references import Index, Model
 
+_encode = msgspec.json.Encoder().encode
 _SOURCE = ("source", "file_path", "file_name", "url", "uri")
 
 
@@ -37,7 +39,7 @@ class Retrieval(Operation):
             sink = current_sink()
             digest = sink.digest if sink is not None else _withheld
             documents = [document for item in items[:MAX_DOCUMENTS] if (document := _document(item, digest)) is not None]
-            self.attributes({s.HITS: len(items), s.DOCUMENTS: msgspec.json.encode(documents).decode()})
+            self.attributes({s.HITS: len(items), s.DOCUMENTS: _encode(documents).decode()})
 
     def hits(self, count: int) -> None:
         """Record the number of documents found, where their ids are not known."""
@@ -94,6 +96,12 @@ def _document(item: Any, digest: Callable[[str], str]) -> Document | None:
     if isinstance(item, (tuple, list)) and item:
         parts = cast("tuple[Any, ...]", item)
         item, score = parts[0], (parts[1] if len(parts) > 1 else None)
+    if type(item) is str and type(score) is float:
+        # The ordinary case: an id that is a short name, and a score.
+        identifier = text(item)
+        if identifier is None:
+            return None
+        return Document(clean_id(identifier, digest) if "@" in item or "://" in item else identifier, score if isfinite(score) else None)
     if isinstance(item, Mapping):
         entry = cast(Mapping[str, Any], item)
         score = score if score is not None else entry.get("score")

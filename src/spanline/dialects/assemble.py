@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 import msgspec
 
@@ -11,6 +12,8 @@ from spanline.record.artifact import Artifact, Retrieval
 from spanline.record.run import MAX_OPERATIONS, ModelUsage, Operation, RunRecord, Usage
 
 _EVIDENCE = {"observed": 2, "declared": 1, "inferred": 0}
+_CALLS = frozenset({"inference", "embedding"})
+_started = attrgetter("started_ns")
 _SUMS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 
 
@@ -23,12 +26,11 @@ def assemble(record: RunRecord, readings: Iterable[Reading], declared: Iterable[
         declared: References given to the run itself (`job()`, `context()`).
         dropped: Operations that were counted and not kept.
     """
-    ordered = sorted(readings, key=lambda reading: reading.started_ns)
+    ordered = sorted(readings, key=_started)
     operations = [reading.operation for reading in ordered]
-    if len(operations) > 1:
-        mark_rollups(operations)
+    mark_rollups(operations)
     record.usage = total(operations)
-    record.artifacts = merge([*declared, *(artifact for reading in ordered for artifact in reading.artifacts)])
+    record.artifacts = merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]])
     record.guardrails = [reading.guardrail for reading in ordered if reading.guardrail is not None]
     record.operations_dropped = dropped + max(len(operations) - MAX_OPERATIONS, 0)
     record.operations = operations[:MAX_OPERATIONS]
@@ -40,10 +42,11 @@ def mark_rollups(operations: list[Operation]) -> None:
     Of several inferences with one response id the innermost, or the first, is the one that counts; an inference around
     another one of the same model without response id of its own is a roll-up too.
     """
+    calls = [operation for operation in operations if operation.kind in _CALLS]
+    if len(calls) < 2:
+        return
     parents = {operation.span_id: operation for operation in operations}
-    for operation in operations:
-        if operation.kind not in {"inference", "embedding"}:
-            continue
+    for operation in calls:
         outer = parents.get(operation.parent_span_id or "")
         seen = 0
         while outer is not None and seen < 64:
@@ -55,8 +58,8 @@ def mark_rollups(operations: list[Operation]) -> None:
             outer = parents.get(outer.parent_span_id or "")
             seen += 1
     first: dict[str, Operation] = {}
-    for operation in operations:
-        if operation.response_id is None or operation.rollup or operation.kind not in {"inference", "embedding"}:
+    for operation in calls:
+        if operation.response_id is None or operation.rollup:
             continue
         twin = first.setdefault(operation.response_id, operation)
         if twin is not operation:
@@ -74,7 +77,7 @@ def total(operations: list[Operation]) -> Usage | None:
     by_model: dict[tuple[str | None, str | None, str], ModelUsage] = {}
     for operation in operations:
         said = operation.usage
-        if said is None or operation.rollup or operation.kind not in {"inference", "embedding"}:
+        if said is None or operation.rollup or operation.kind not in _CALLS:
             continue
         key = (operation.provider, operation.response_model or operation.request_model, operation.kind)
         model = by_model.get(key)

@@ -98,6 +98,10 @@ def decoded(value: Any) -> Any:
 
 def finish_reasons(value: Any) -> list[str] | None:
     """Finish reasons in our six words; a word we do not know is `other`."""
+    if type(value) is tuple and len(cast("tuple[Any, ...]", value)) == 1:
+        # What nearly all answers have, in the SDK's form.
+        word = cast("tuple[Any, ...]", value)[0]
+        return [_FINISH.get(word.lower(), "other")] if type(word) is str else ["other"]
     if isinstance(value, str):
         value = decoded(value) if value.startswith(("[", '"')) else [value]
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
@@ -124,9 +128,16 @@ def documents(value: Any) -> tuple[Document, ...] | None:
         except msgspec.DecodeError:
             return None
         else:
-            if len(found) <= MAX_DOCUMENTS and "\\" not in value and all(0 < len(document.id) <= MAX_NAME for document in found):
+            if len(found) <= MAX_DOCUMENTS and "\\" not in value and _have_ids(found):
                 return found
     return _documents_of(value)
+
+
+def _have_ids(found: tuple[Document, ...]) -> bool:
+    for document in found:
+        if not 0 < len(document.id) <= MAX_NAME:
+            return False
+    return True
 
 
 def _documents_of(value: Any) -> tuple[Document, ...] | None:

@@ -37,7 +37,7 @@ class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def inputs_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> list[Dataset]:
+def inputs_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> list[Dataset | msgspec.Raw]:
     """Input datasets of a record.
 
     Args:
@@ -45,14 +45,12 @@ def inputs_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> list[Datas
         mark: Producer and schema URLs.
         statistics: Whether the facts of this run (`spanline_retrieval`, `inputStatistics`) come along.
     """
-    found = [_dataset(key, artifact, mark, statistics) for key, artifact in _merged(record.artifacts, "input").items()]
-    return _with_flow(found, record, "requests")
+    return _datasets(record, "input", mark, statistics)
 
 
-def outputs_of(record: RunRecord, mark: Stamp) -> list[Dataset]:
+def outputs_of(record: RunRecord, mark: Stamp) -> list[Dataset | msgspec.Raw]:
     """Output datasets of a record."""
-    found = [_dataset(key, artifact, mark, False) for key, artifact in _merged(record.artifacts, "output").items()]
-    return _with_flow(found, record, "responses")
+    return _datasets(record, "output", mark, False)
 
 
 def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
@@ -60,18 +58,24 @@ def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
     return frozenset([(a.role, _key(a.kind, a.namespace, a.name, a.version)) for a in record.artifacts])
 
 
-def _with_flow(found: list[Dataset], record: RunRecord, direction: str) -> list[Dataset]:
+def _datasets(record: RunRecord, role: Role, mark: Stamp, statistics: bool) -> list[Dataset | msgspec.Raw]:
+    merged = _merged(record.artifacts, role)
+    found = [
+        _facts(key, artifact, mark, statistics) if artifact.retrieval is not None or not _is_short(artifact)
+        else _remembered(key, artifact, mark)
+        for key, artifact in merged.items()
+    ]  # fmt: skip
     # Flows: what a live request took in and gave back. What tells them apart comes first in the name.
     if record.live and record.operations:
-        namespace, name = "llm", _flow(direction, record.service)
-        if not any(dataset.name == name and dataset.namespace == namespace for dataset in found):
-            found.append(Dataset(namespace=namespace, name=name))
+        flow = _flow("requests" if role == "input" else "responses", record.service)
+        if flow not in merged:
+            found.append(Dataset(namespace=flow[0], name=flow[1]))
     return found
 
 
 @lru_cache(64)
-def _flow(direction: str, service: str) -> str:
-    return fit(f"{direction}.{service.strip() or UNKNOWN_SERVICE}")
+def _flow(direction: str, service: str) -> Key:
+    return "llm", fit(f"{direction}.{service.strip() or UNKNOWN_SERVICE}")
 
 
 @lru_cache(2048)
@@ -120,8 +124,25 @@ def _merge_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retr
     )
 
 
-def _dataset(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dataset:
+@lru_cache(2048)
+def _remembered(key: Key, artifact: Artifact, mark: Stamp) -> Dataset | msgspec.Raw:
+    """A dataset, encoded once: a service uses the same few artifacts in every run."""
+    dataset = _facts(key, artifact, mark, False)
+    try:
+        return msgspec.Raw(_encode(dataset))
+    except UnicodeEncodeError:
+        return dataset  # The event's own encoding repairs it.
+
+
+def _is_short(artifact: Artifact) -> bool:
+    return len(artifact.name) < MAX_REMEMBERED and len(artifact.uri or "") < MAX_REMEMBERED and len(artifact.made_of) < 64
+
+
+def _facts(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dataset:
     facets = _facets(
+        mark, artifact.kind, artifact.name, artifact.version, artifact.digest, artifact.role, artifact.evidence,
+        artifact.owner, artifact.stage, artifact.uri, artifact.made_of,
+    ) if _is_short(artifact) else _made_facets(
         mark, artifact.kind, artifact.name, artifact.version, artifact.digest, artifact.role, artifact.evidence,
         artifact.owner, artifact.stage, artifact.uri, artifact.made_of,
     )  # fmt: skip
@@ -131,20 +152,13 @@ def _dataset(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dat
     return Dataset(namespace=key[0], name=key[1], facets=facets, input_facets=input_facets)
 
 
-def _facets(mark: Stamp, *facts: Any) -> dict[str, Any] | msgspec.Raw:
-    """Facets of an artifact, encoded once: a service uses the same few artifacts in every run."""
-    if any(type(fact) is str and len(fact) > MAX_REMEMBERED for fact in facts):
-        return _made_facets(mark, *facts)
-    return _remembered_facets(mark, *facts)
-
-
 @lru_cache(2048)
-def _remembered_facets(mark: Stamp, *facts: Any) -> dict[str, Any] | msgspec.Raw:
+def _facets(mark: Stamp, *facts: Any) -> dict[str, Any] | msgspec.Raw:
     facets = _made_facets(mark, *facts)
     try:
         return msgspec.Raw(_encode(facets))
     except UnicodeEncodeError:
-        return facets  # The event's own encoding repairs it.
+        return facets
 
 
 def _made_facets(

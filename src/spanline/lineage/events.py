@@ -37,8 +37,8 @@ class _RunEvent(msgspec.Struct, rename="camel", kw_only=True):
     event_type: str
     run: _Run
     job: _Job
-    inputs: list[Dataset]
-    outputs: list[Dataset]
+    inputs: list[Dataset | msgspec.Raw]
+    outputs: list[Dataset | msgspec.Raw]
     producer: str
     schema_url: str = msgspec.field(default=SCHEMA_URL, name="schemaURL")
 
@@ -67,7 +67,8 @@ def terminal_event(record: RunRecord, *, producer: str, schema_base: str, job_fa
             inputs=inputs_of(record, mark, statistics=True),
             outputs=outputs_of(record, mark),
             producer=producer,
-        )
+        ),
+        finite=record.finite,
     )
 
 

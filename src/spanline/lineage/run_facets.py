@@ -14,12 +14,13 @@ from spanline.lineage.encoding import encode
 from spanline.lineage.facets import Stamp
 from spanline.lineage.location import without_secrets
 from spanline.naming import clean, clean_namespace, fit
-from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, JobRef, Release, RunRecord
+from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, JobRef, Release, RunRecord, Usage
 from spanline.times import rfc3339
 
 KEYED_DIGEST = "hmac-sha256:"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_NO_USAGE = msgspec.structs.astuple(Usage())
 _PHASES = frozenset({"input", "output", "tool"})
 _ACTIONS = frozenset({"block", "redact", "retry", "flag"})
 
@@ -73,10 +74,9 @@ def _add_ours(found: dict[str, Any], record: RunRecord, mark: Stamp) -> None:
             dropped=dropped or None,
         )
     if record.usage is not None:
-        usage = msgspec.structs.asdict(record.usage)
-        usage["by_model"] = usage["by_model"] or None
-        if any(value is not None for value in usage.values()):
-            found["spanline_usage"] = facets.UsageFacet(**usage, producer=producer, schema_url=urls["spanline_usage"])
+        usage = (*msgspec.structs.astuple(record.usage)[:-1], record.usage.by_model or None)
+        if usage != _NO_USAGE:
+            found["spanline_usage"] = facets.UsageFacet(*usage, producer=producer, schema_url=urls["spanline_usage"])
     if record.guardrails:
         outcomes = [_outcome(entry) for entry in record.guardrails]
         found["spanline_guardrails"] = facets.GuardrailsFacet(producer=producer, schema_url=urls["spanline_guardrails"], outcomes=outcomes)

@@ -25,6 +25,7 @@ _OUTCOMES = {"COMPLETE": "ok", "FAIL": "error", "ABORT": "aborted"}
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "asyncio.exceptions.CancelledError", "GeneratorExit", "cancelled"})
 _MODEL_KINDS = frozenset({"inference", "embedding"})
 _MAX_CONFLICTS = 10_000
+_MAX_USED = 1_000
 
 
 class Metrics:
@@ -44,6 +45,7 @@ class Metrics:
         self._prices = prices or {}
         self._backlog = 0
         self._in_flight = 0
+        self._used_at: dict[tuple[str, str, str | None], float] = {}
 
         def family(name: str) -> Family:
             return self._families.family(BY_NAME[name])
@@ -142,31 +144,44 @@ class Metrics:
 
     def _artifacts_of(self, record: RunRecord, exemplars: Exemplars) -> None:
         moment = record.ended_ns / 1e9 if record.ended_ns is not None else time.time()
-        retrievals = {
-            operation.span_id: operation for operation in record.operations if operation.kind == "retrieval" and not operation.rollup
-        }
-        indexes: dict[str, None] = {}
-        seen: set[tuple[str, str | None]] = set()
+        indexes: list[Artifact] = []
         for artifact in record.artifacts:
-            if artifact.role != "input" or artifact.kind == "flow":
+            kind = artifact.kind
+            if artifact.role != "input" or kind == "flow":
                 continue
+            label = (kind, artifact.name, artifact.version)
+            # A timeline of versions needs no finer time than a second.
+            if not 0 <= moment - self._used_at.get(label, 0.0) < 1.0:
+                if len(self._used_at) >= _MAX_USED:
+                    self._used_at.clear()
+                self._used_at[label] = moment
+                self._used.get(kind, _version_of(artifact)).set(moment)
+            if kind == "index":
+                indexes.append(artifact)
+        failed = {
+            operation.span_id for operation in record.operations
+            if operation.kind == "retrieval" and operation.error_type is not None and not operation.rollup
+        }  # fmt: skip
+        if indexes or failed:
+            self._retrievals_of(indexes, failed, exemplars)
+
+    def _retrievals_of(self, indexes: list[Artifact], failed: set[str], exemplars: Exemplars) -> None:
+        names: set[str] = set()
+        seen: set[tuple[str, str | None]] = set()
+        for artifact in indexes:
             name = _version_of(artifact)
-            self._used.get(artifact.kind, name).set(moment)
-            if artifact.kind != "index":
-                continue
-            indexes[name] = None
+            names.add(name)
             retrieval = artifact.retrieval
             if retrieval is None or (name, retrieval.span_id) in seen:
                 continue
             seen.add((name, retrieval.span_id))
-            operation = retrievals.pop(retrieval.span_id or "", None)
             hits = retrieval.hits if retrieval.hits is not None else len(retrieval.documents) or None
-            self._retrieval(name, hits, operation is not None and operation.error_type is not None, exemplars.of(retrieval.span_id))
+            self._retrieval(name, hits, retrieval.span_id in failed, exemplars.of(retrieval.span_id))
+            failed.discard(retrieval.span_id or "")
         # A retrieval that failed has nothing to tell of its index: it is the run's, where the run has one.
-        name = next(iter(indexes)) if len(indexes) == 1 else "unknown"
-        for operation in retrievals.values():
-            if operation.error_type is not None:
-                self._retrieval(name, None, True, exemplars.of(operation.span_id))
+        name = names.pop() if len(names) == 1 else "unknown"
+        for span_id in sorted(failed):
+            self._retrieval(name, None, True, exemplars.of(span_id))
 
     def _retrieval(self, index_version: str, hits: int | None, failed: bool, exemplar: Labels) -> None:
         if hits:

@@ -24,11 +24,11 @@ class Instrument:
     """One label set: prometheus_client's child, and when it was last asked for.
 
     prometheus_client checks an exemplar's labels at every call, by two regular expressions, which is three times the cost of
-    the count. Ours are built from checked ids, so they are put where it would put them. Where a version of it has
-    no such place, its own way is taken.
+    the count. Ours are built from checked ids, so that values and exemplars are put where it would put them. Where a version of it
+    has no such place, its own way is taken.
     """
 
-    __slots__ = ("_bounds", "_buckets", "_value", "child", "used")
+    __slots__ = ("_bounds", "_buckets", "_sum", "_value", "child", "used")
 
     def __init__(self, child: Any) -> None:
         self.child = child
@@ -36,29 +36,34 @@ class Instrument:
         self._value = _place(getattr(child, "_value", None))
         self._bounds: list[float] = list(getattr(child, "_upper_bounds", ()))
         self._buckets = [_place(bucket) for bucket in getattr(child, "_buckets", ())]
-        if None in self._buckets or len(self._buckets) != len(self._bounds):
+        self._sum = _place(getattr(child, "_sum", None))
+        if None in self._buckets or len(self._buckets) != len(self._bounds) or self._sum is None:
             self._buckets = []
 
     def count(self, amount: float, labels: Labels = None) -> None:
         """Add to a counter; what is no count (negative, NaN) is left out."""
         if not 0 <= amount < math.inf:
             return
-        if labels is None or self._value is None:
+        value = self._value
+        if value is None:
             self.child.inc(amount, labels)
             return
-        self.child.inc(amount)
-        self._value.set_exemplar(Sampled(labels, amount, time()))
+        value.inc(amount)
+        if labels is not None:
+            value.set_exemplar(Sampled(labels, amount, time()))
 
     def observe(self, value: float, labels: Labels = None) -> None:
         """Observe a value; one NaN would make the sum NaN for ever, so it is left out."""
         if not math.isfinite(value):
             return
-        if labels is None or not self._buckets:
+        if not self._buckets:
             self.child.observe(value, labels)
             return
-        self.child.observe(value)
+        self._sum.inc(value)
         bucket: Any = self._buckets[bisect_left(self._bounds, value)]
-        bucket.set_exemplar(Sampled(labels, value, time()))
+        bucket.inc(1)
+        if labels is not None:
+            bucket.set_exemplar(Sampled(labels, value, time()))
 
     def set(self, value: float) -> None:
         """Set a gauge."""

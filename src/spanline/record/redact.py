@@ -34,7 +34,12 @@ def clean_id(value: str, digest: Callable[[str], str]) -> str:
 def clean_documents(artifact: Artifact, digest: Callable[[str], str]) -> Artifact:
     """The artifact with the ids and sources of its documents cleaned; the same object when nothing was to be done."""
     retrieval = artifact.retrieval
-    if retrieval is None or not any(_suspicious(document) for document in retrieval.documents):
+    if retrieval is None:
+        return artifact
+    for document in retrieval.documents:
+        if _suspicious(document):
+            break
+    else:
         return artifact
     documents = tuple(
         msgspec.structs.replace(

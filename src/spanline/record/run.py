@@ -173,6 +173,8 @@ class RunRecord(_Facts, kw_only=True):
     outcome: Outcome | None = None
     error_type: str | None = None
     sequence: int = 0
+    finite: bool = False
+    """All numbers are known to be finite: they were read from spans, which are checked, and nobody set others."""
     sampled: bool = True
     live: bool = True
     """False for offline work: a `job()` (jobType BATCH instead of SERVICE)."""

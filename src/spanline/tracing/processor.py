@@ -127,7 +127,7 @@ class LineageSpanProcessor(SpanProcessor):
         The job's name is what the attributes at the start say; the conventions want the operation there.
         """
         settings = run.sink.settings
-        started = _plain(span.attributes or {})
+        started = _plain(span.attributes)
         span_id = f"{run.span_id:016x}"
         reading = read(
             started, span_id=span_id, parent_span_id=None, started_ns=0, ended_ns=0, failed=False, service=settings.service,
@@ -137,7 +137,7 @@ class LineageSpanProcessor(SpanProcessor):
         mark_root(run, run_id(run), f"{base}/r/{run.trace_id:032x}" if base else None, job=name)
 
     def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> None:
-        attributes = span.attributes
+        attributes = _plain(span.attributes)
         if not attributes:
             return
         settings = run.sink.settings
@@ -147,7 +147,7 @@ class LineageSpanProcessor(SpanProcessor):
             return
         parent = span.parent
         reading = read(
-            _plain(attributes),
+            attributes,
             span_id=f"{span_id:016x}",
             parent_span_id=f"{parent.span_id:016x}" if parent is not None else None,
             started_ns=span.start_time or 0,
@@ -240,7 +240,9 @@ class LineageSpanProcessor(SpanProcessor):
         return True
 
 
-def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """A plain dict of attributes. The SDK hands out a proxy of a locked mapping; its copy() is one call, walking it is three for each key."""
+    if attributes is None:
+        return {}
     copy = getattr(attributes, "copy", None)
     return copy() if copy is not None else dict(attributes)

@@ -95,12 +95,13 @@ def record_of(
         metrics=run.metrics,
         source_path=run.source_path,
     )
-    family = run.parent_job(run_id, run_id_of(run.trace_id))
+    family = None if run.owner else run.parent_job(run_id, run_id_of(run.trace_id))
     if family is not None:
         record.parent, record.root = family
     elif parent is not None and run.is_job:
         record.parent = record.root = JobRef(run_id=parent[2], namespace=parent[0], name=parent[1])
     assemble(record, list(run.readings), run.artifacts, run.dropped_operations)
+    record.finite = not (record.evaluations or record.metrics)
     digest = run.sink.digest
-    record.artifacts = [clean_documents(artifact, digest) for artifact in record.artifacts]
+    record.artifacts = [artifact if artifact.retrieval is None else clean_documents(artifact, digest) for artifact in record.artifacts]
     return record

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
 
@@ -22,6 +22,7 @@ class LineageSampler(Sampler):
 
     def __init__(self, inner: Sampler) -> None:
         self.inner = inner
+        self._follows_parent = inner is DEFAULT_ON
 
     def should_sample(
         self,
@@ -34,6 +35,13 @@ class LineageSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """The inner decision, with DROP as RECORD_ONLY."""
+        if self._follows_parent:
+            # The SDK's default, without its four calls: sampled unless the parent is not.
+            parent = get_current_span(parent_context).get_span_context()
+            if not parent.is_valid:
+                return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, None)
+            decision = Decision.RECORD_AND_SAMPLE if parent.trace_flags.sampled else Decision.RECORD_ONLY
+            return SamplingResult(decision, attributes, parent.trace_state)
         result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
