@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -116,10 +117,11 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
                     say(f"journals    {delivery.folder}")
                     say("Ctrl-C ends it.")
 
-        with delivery:
-            config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5)
-            with contextlib.suppress(KeyboardInterrupt):
-                Server(config).run(sockets=[listener])
+        server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5))
+        # uvicorn ends by raising the signal again; without a handler of ours SIGTERM would kill the process before delivery is closed.
+        signal.signal(signal.SIGTERM, lambda number, frame: setattr(server, "should_exit", True))
+        with delivery, contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
     finally:
         ledger.close()
 
