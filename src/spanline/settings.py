@@ -100,6 +100,7 @@ class Settings:
     base_url: str | None = _setting(None, "SPANLINE_BASE_URL", parse=_url, doc="Where run pages are reached")
     jaeger_url: str | None = _setting(None, "SPANLINE_JAEGER_URL", parse=_url, doc="Jaeger UI, for links")
     grafana_url: str | None = _setting(None, "SPANLINE_GRAFANA_URL", parse=_url, doc="Grafana, for links")
+    prometheus_url: str | None = _setting(None, "SPANLINE_PROMETHEUS_URL", parse=_url, doc="Prometheus, which `spanline doctor` looks at")
     tempo_datasource: str | None = _setting(None, "SPANLINE_TEMPO_DATASOURCE", doc="Uid of the Tempo data source, for Grafana links")
     marquez_url: str | None = _setting(None, "SPANLINE_MARQUEZ_URL", parse=_url, doc="Marquez web UI, for links")
     mlflow_url: str | None = _setting(None, "SPANLINE_MLFLOW_URL", parse=_url, doc="MLflow UI, for links")

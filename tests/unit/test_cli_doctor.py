@@ -36,7 +36,7 @@ def free_port() -> int:
 def answering() -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(404 if self.path == "/" else 503)
+            self.send_response(404 if self.path.startswith("/api/v1/") else 503)
             self.end_headers()
 
         def log_message(self, *_: object, **__: object) -> None:

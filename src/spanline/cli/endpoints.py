@@ -1,93 +1,87 @@
-"""Whether what is configured answers: one request to each, all at once, a second each."""
+"""Whether what is configured answers as it should: all are asked at once, and each within seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
+from spanline.cli import probes
+from spanline.cli.asking import Asker
 from spanline.cli.checks import Finding, Level
+from spanline.cli.otlp_probe import otlp, target
 from spanline.errors import ConfigurationError
 from spanline.settings import Settings
 from spanline.transports.config import SERVER
 from spanline.transports.http import HttpTransport
 
-if TYPE_CHECKING:
-    import urllib3
 
-TIMEOUT_S = 1.0
+class Endpoint(NamedTuple):
+    """What is asked: its name, its address, how bad it is when nothing answers, and the questions."""
 
-
-def endpoints(settings: Settings, environ: Mapping[str, str]) -> list[tuple[str, str, Level]]:
-    """`(name, URL, level when it does not answer)` of everything that is configured."""
-    otlp = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    found: list[tuple[str, str | None, Level]] = [
-        *_consumers(settings),
-        ("SPANLINE_SERVER_URL", settings.server_url and f"{settings.server_url}/healthz", "broken"),
-        ("OTLP endpoint", otlp, "broken"),
-        # People open these in their browser; this host need not reach them.
-        ("SPANLINE_JAEGER_URL", settings.jaeger_url, "warn"),
-        ("SPANLINE_GRAFANA_URL", settings.grafana_url, "warn"),
-        ("SPANLINE_MARQUEZ_URL", settings.marquez_url, "warn"),
-        ("SPANLINE_MLFLOW_URL", settings.mlflow_url, "warn"),
-        ("SPANLINE_BASE_URL", settings.base_url, "warn"),
-    ]
-    return [(name, url, level) for name, url, level in found if url]
+    name: str
+    url: str
+    level: Level
+    probe: probes.Probe
 
 
-def _consumers(settings: Settings) -> list[tuple[str, str | None, Level]]:
+def endpoints(settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
+    """Everything that is configured."""
+    found = _consumers(settings)
+    if settings.server_url:
+        found.append(Endpoint("SPANLINE_SERVER_URL", settings.server_url, "broken", probes.server(settings)))
+    spans = target(environ)
+    if spans is not None and "traces" in settings.features and not settings.disabled:
+        found.append(Endpoint(spans.variable, spans.given, "broken", otlp(spans, environ)))
+    # People open these in their browser; this host need not reach them.
+    for name, url, probe in (
+        ("SPANLINE_JAEGER_URL", settings.jaeger_url, probes.jaeger),
+        ("SPANLINE_GRAFANA_URL", settings.grafana_url, probes.grafana),
+        ("SPANLINE_MARQUEZ_URL", settings.marquez_url, probes.marquez_ui),
+        ("SPANLINE_BASE_URL", settings.base_url, probes.base_url),
+        ("SPANLINE_PROMETHEUS_URL", settings.prometheus_url, probes.prometheus),
+    ):
+        if url:
+            found.append(Endpoint(name, url, "warn", probe(url)))
+    if settings.mlflow_url:
+        found.append(
+            Endpoint("SPANLINE_MLFLOW_URL", settings.mlflow_url, "warn", probes.other("SPANLINE_MLFLOW_URL", settings.mlflow_url, "warn"))
+        )
+    return found
+
+
+def _consumers(settings: Settings) -> list[Endpoint]:
     """Where lineage goes over HTTP; nothing where it is switched off."""
     if settings.openlineage_disabled or settings.disabled:
         return []
-    if settings.openlineage_config is None:
-        return [("OPENLINEAGE_URL", settings.openlineage_url, "broken")]
     from spanline.transports.config import configured
 
     try:
         transports = configured(settings)
     except ConfigurationError:
         return []  # reported by another check
-    found: list[tuple[str, str | None, Level]] = []
+    source = settings.openlineage_config
+    found: list[Endpoint] = []
     for name, transport, _ in transports:
         if isinstance(transport, HttpTransport) and name != SERVER:
-            found.append((f"{settings.openlineage_config.name}: {name}", transport.base, "broken"))
+            label = "OPENLINEAGE_URL" if source is None else f"{source.name}: {name}"
+            probe = probes.openlineage(label, transport.base, transport.headers, transport.url.removeprefix(transport.base))
+            found.append(Endpoint(label, transport.base, "broken", probe))
         transport.close(0.1)
     return found
 
 
 def check_endpoints(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Ask every endpoint for one answer; any status below 500 is one."""
-    import urllib3
-
-    asked = endpoints(settings, environ)
-    if not asked:
+    """Ask every endpoint, and say which is not what it should be and how to mend it."""
+    wanted = endpoints(settings, environ)
+    if not wanted:
         return
-    timeout = urllib3.Timeout(total=TIMEOUT_S)
-    with (
-        urllib3.PoolManager(timeout=timeout, retries=False, headers={"user-agent": "spanline-doctor"}) as pool,
-        ThreadPoolExecutor(len(asked)) as threads,
-    ):
-        yield from threads.map(partial(_ask, pool), asked)
+    asker = Asker()
 
+    def ask(it: Endpoint) -> list[Finding]:
+        return probes.asked(asker, it.name, it.url, it.level, it.probe)
 
-def _ask(pool: urllib3.PoolManager, endpoint: tuple[str, str, Level]) -> Finding:
-    import urllib3
-
-    name, url, level = endpoint
-    parts = urlsplit(url)
-    # Credentials in a URL are not shown.
-    where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
-    if parts.scheme not in {"http", "https"}:
-        return Finding("endpoints", "note", f"{name} ({where}): not asked, only http and https are")
-    try:
-        status = pool.request("GET", url, redirect=False).status
-    except urllib3.exceptions.HTTPError as error:
-        cause = getattr(error, "reason", None) or error
-        return Finding(
-            "endpoints", level, f"{name} ({where}) does not answer: {type(cause).__name__}", "is it running, and is the address right?"
-        )
-    if status >= 500:
-        return Finding("endpoints", level, f"{name} ({where}) answers with status {status}")
-    return Finding("endpoints", "ok", f"{name} ({where}) answers")
+    with ThreadPoolExecutor(len(wanted)) as threads:
+        for findings in threads.map(ask, wanted):
+            yield from findings
+    asker.close()

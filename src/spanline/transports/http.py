@@ -135,6 +135,11 @@ class HttpTransport:
         """
         return self._request("GET", f"{self.base}/{path.lstrip('/')}", None, self._headers)[:2]
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of every request; they may hold a secret."""
+        return dict(self._headers)
+
     def close(self, timeout_s: float) -> bool:
         """Close the connections."""
         if self._pool is not None and self._pid == os.getpid():
