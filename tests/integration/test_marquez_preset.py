@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 import spanline
 from spanline.record.active import SINKS
-from spanline.server.links import links
+from spanline.server.links import links, marquez_event
 from spanline.settings import Settings
 from tests.standins.openlineage.client import Catalogue
 from tests.standins.openlineage.server import StandIn
@@ -315,3 +315,11 @@ async def test_the_link_of_a_run_leads_to_a_job_that_is_in_the_graph(catalogue: 
     # The drawer opens only when the node is in the graph that the page asks for, at depth 2.
     found = catalogue.graph(node, depth=2)
     assert found[node]["data"]["latestRun"]["id"] == run_id
+    # The events page shows what ended in those two milliseconds.
+    ended = catalogue.run(run_id)
+    assert ended is not None
+    page = urlsplit(marquez_event({"endedAt": ended["endedAt"]}, settings) or "")
+    window = parse_qs(page.query)
+    status, shown = catalogue.get(f"events/lineage?after={window['dateFrom'][0]}&before={window['dateTo'][0]}&limit=10")
+    assert (status, page.path) == (200, "/events")
+    assert [(event["eventType"], event["run"]["runId"]) for event in shown["events"]] == [("COMPLETE", run_id)]

@@ -197,7 +197,7 @@ class Shaper:
             key = ("jobfacets", *_job(event), datasets_of(event), msgspec.json.encode(location))
             if self._memory.get(key):
                 facets = {"sourceCodeLocation": location} if location else {}
-            else:
+            elif facets.keys() != {"sourceCodeLocation"}:
                 self._memory.later(key)
         if facets or event["job"].get("facets"):
             event["job"]["facets"] = facets
