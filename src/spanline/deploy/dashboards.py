@@ -53,11 +53,13 @@ def to_json(board: dict[str, Any]) -> str:
 
 def textbox(name: str, label: str, value: str, description: str) -> dict[str, Any]:
     """A variable that people type."""
+    return {"type": "textbox", "name": name, "label": label, "description": description, "hide": 0, **chosen(value)}
+
+
+def chosen(value: str) -> dict[str, Any]:
+    """What a text box holds at first."""
     current = {"text": value, "value": value, "selected": True}
-    return {
-        "type": "textbox", "name": name, "label": label, "description": description, "query": value, "hide": 0,
-        "current": current, "options": [current],
-    }  # fmt: skip
+    return {"query": value, "current": current, "options": [current]}
 
 
 def datasource(name: str, label: str, kind: str) -> dict[str, Any]:

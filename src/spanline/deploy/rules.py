@@ -17,10 +17,12 @@ _EVALUATED = ("job", "evaluation")
 
 
 class Bases(NamedTuple):
-    """Where the links of alerts lead: Grafana, and the folder with the runbooks."""
+    """Where links lead: Grafana, the folder with the runbooks, run pages, and Jaeger's own pages."""
 
     grafana: str = "http://localhost:3001"
     runbooks: str = "https://runbooks.example.com/spanline"
+    runs: str = "http://localhost:8008"
+    jaeger: str = "http://localhost:16686"
 
 
 class Alert(NamedTuple):
@@ -107,7 +109,7 @@ _OF_ANSWERS = (
     Alert(
         "LlmEvaluationRegressed", "ticket",
         f"{_MEAN_1H} < job_evaluation:llm_evaluation:mean_rate1d offset 1h - 0.1\nand job_evaluation:llm_evaluation:events_increase1h >= 10", "10m",
-        "{{ $labels.job }}: {{ $labels.evaluation }} scores {{ $value | humanize }}, well below the day before",
+        '{{ $labels.job }}: {{ $labels.evaluation }} scores {{ printf "%.2f" $value }}, well below the day before',
         "The mean of the last hour is more than 0.1 below that of the day before it.",
         quality.UID,
     ),
