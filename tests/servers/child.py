@@ -60,8 +60,9 @@ def eventually(question: Callable[[], T], timeout_s: float = 30.0, what: str = "
 @contextlib.contextmanager
 def served(command: Sequence[str], folder: Path, environ: Mapping[str, Any], name: str, health: str) -> Iterator[int]:
     """`child` that is ready when the URL `health` answers 200, with these variables added to ours."""
-    # Its own traces are none of ours.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | {"OTEL_TRACES_SAMPLER": "always_off"}
+    # Neither what somebody set for spanline, nor for tracing: a server's own traces are none of ours.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "SPANLINE_", "OPENLINEAGE_"))}
+    kept["OTEL_TRACES_SAMPLER"] = "always_off"
 
     def ready() -> bool:
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(health, timeout=1) as answer:
