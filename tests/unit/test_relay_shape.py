@@ -179,10 +179,18 @@ def test_data_rentgen_gets_v7_ids_the_same_for_start_and_end() -> None:
     start, end = shaped("data-rentgen", terminal(facets=parent()))
     assert start["run"]["runId"] == end["run"]["runId"]
     assert uuid.UUID(end["run"]["runId"]).version == 7
-    assert end["run"]["facets"]["dataRentgen_run"]["external_id"] == TRACE
+    assert end["run"]["facets"]["dataRentgen_run"]["external_id"] == f"{TRACE.replace('-', '')}/{TRACE}"
     assert end["run"]["facets"]["dataRentgen_run"]["persistent_log_url"] == "http://x/r/1"
     assert "parent" not in end["run"]["facets"]
     assert end["job"]["facets"]["jobType"]["processingType"] == "BATCH"
+
+
+def test_data_rentgen_finds_all_runs_of_a_trace() -> None:
+    child = "00000000-0000-5000-8000-000000000001"
+    event = terminal(child, facets=parent())
+    event["run"]["facets"]["spanline_trace"]["traceId"] = TRACE.replace("-", "")
+    named = [each["run"]["facets"]["dataRentgen_run"]["external_id"] for each in shaped("data-rentgen", event)]
+    assert named == [f"{TRACE.replace('-', '')}/{child}"] * 2, "the START too, whichever comes last"
 
 
 def test_a_v7_id_tells_its_time() -> None:

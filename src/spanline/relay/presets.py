@@ -85,8 +85,8 @@ PRESETS: dict[str, Preset] = {
     ),
     # The last event's facets replace all earlier ones; refuses gzip; its 204 to a batch breaks kept-alive connections.
     "feast": Preset(),
-    # Takes UUIDv7 and BATCH, STREAMING, NONE only; an unknown id of a parent is refused as well.
-    "data-rentgen": Preset(run_ids="v7", processing_type="BATCH", parents="drop", external_id="dataRentgen_run"),
+    # Takes UUIDv7 and BATCH, STREAMING, NONE only, also of a parent, which `run_ids="v7"` therefore leaves out.
+    "data-rentgen": Preset(run_ids="v7", processing_type="BATCH", external_id="dataRentgen_run"),
 }  # fmt: skip
 
 

@@ -21,19 +21,30 @@ def v7_of(run_id: str, started_ns: int) -> str:
 
 
 def as_v7(event: dict[str, Any], external_id: str | None) -> None:
-    """Give an event a UUIDv7, and its own id in a facet.
+    """Give an event a UUIDv7, and its trace and its own id in a facet: `<trace id, 32 hex>/<run id>`, found by either.
 
-    The parent's start is not known here, so a `parent` facet goes: a wrong id would be refused.
+    The parent's start is not known here, so a `parent` facet goes: a wrong id would be refused. All runs of a trace are found
+    by its id all the same.
     """
     run = event["run"]
-    facets = run.setdefault("facets", {})
+    facets: dict[str, Any] = run.setdefault("facets", {})
     trace: dict[str, Any] = facets.get("spanline_trace") or {}
     own = str(run["runId"])
     started = trace.get("startedAt") or event["eventTime"]
     run["runId"] = v7_of(own, parse_rfc3339(str(started)))
-    facets.pop("parent", None)
+    parent: dict[str, Any] = facets.pop("parent", None) or {}
     if external_id:
-        facet: dict[str, Any] = {"_producer": event.get("producer", _PRODUCER), "_schemaURL": _PRODUCER, "external_id": own}
+        trace_id = trace.get("traceId") or _root_of(parent, own).replace("-", "")
+        facet: dict[str, Any] = {
+            "_producer": event.get("producer", _PRODUCER), "_schemaURL": _PRODUCER, "external_id": f"{trace_id}/{own}",
+        }  # fmt: skip
         if trace.get("runUrl"):
             facet["persistent_log_url"] = trace["runUrl"]
         facets[external_id] = facet
+
+
+def _root_of(parent: dict[str, Any], own: str) -> str:
+    """The trace's run, which a START does not name otherwise."""
+    named: dict[str, Any] = parent.get("root") or parent
+    root: dict[str, Any] = named.get("run") or {}
+    return str(root.get("runId") or own)
