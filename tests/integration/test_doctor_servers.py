@@ -309,3 +309,15 @@ def test_the_app_does_not_notice(kind: str, monkeypatch: pytest.MonkeyPatch, tmp
     assert took_s < 2.0
     lines = b"".join(path.read_bytes() for path in (tmp_path / "journal" / "fees").glob("*.ndjson*"))
     assert all(reply.headers["x-trace-id"].encode() in lines for reply in replies)
+
+
+@pytest.mark.usefixtures("fresh_provider")
+def test_a_collector_that_is_down_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    runtime = spanline.configure(service="fees", registry=CollectorRegistry())
+    with spanline.job("build"):
+        pass
+    began = time.monotonic()
+    assert not runtime.flush(0.3)
+    assert not runtime.close(0.5)
+    assert time.monotonic() - began < 2.0

@@ -29,7 +29,7 @@ from spanline.runtime.delivery import LedgerHolder, relay_of
 from spanline.runtime.evaluations import LateEvaluations
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
-from spanline.runtime.tracing import set_up
+from spanline.runtime.tracing import export_within, set_up
 from spanline.settings import Settings, slug
 from spanline.tracing.processor import LineageSpanProcessor
 from spanline.tracing.record import record_of
@@ -220,7 +220,7 @@ class Runtime:
                 self.processor.force_flush()
             done = self._deliver(deadline)
             if self._provider is not None:
-                done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
+                done = export_within(self._provider, deadline - time.monotonic()) and done
             return done
         return False
 
@@ -263,7 +263,7 @@ class Runtime:
             if self.relay is not None:
                 done = self.relay.close(max(deadline - time.monotonic(), 0.0)) and done
             if self._provider is not None:
-                done = self._provider.force_flush(max(int((deadline - time.monotonic()) * 1000), 1)) and done
+                done = export_within(self._provider, deadline - time.monotonic()) and done
             self.ledgers.close()
             if self.metrics is not None:
                 self.metrics.close()

@@ -65,6 +65,28 @@ def _build(settings: Settings) -> TracerProvider:
     return provider
 
 
+def export_within(provider: TracerProvider, timeout_s: float) -> bool:
+    """Export what waits, and go on at the deadline: the SDK's own flush tries for its exporter's timeout, whatever it is given.
+
+    Args:
+        provider: Whose spans.
+        timeout_s: Deadline. Unit: seconds.
+
+    Returns:
+        All were exported in time.
+    """
+    done: list[bool] = []
+
+    def flush() -> None:
+        with guard("tracing.flush"):
+            done.append(provider.force_flush(max(int(timeout_s * 1000), 1)))
+
+    thread = threading.Thread(target=flush, name="spanline-export", daemon=True)
+    thread.start()
+    thread.join(max(timeout_s, 0.001))
+    return bool(done and done[0])
+
+
 def _export(provider: TracerProvider) -> None:
     """Exporters by `OTEL_TRACES_EXPORTER` (a list) and `OTEL_EXPORTER_OTLP_*`; with nothing set nothing goes over the network."""
     chosen = [name.strip().lower() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",") if name.strip()]
