@@ -17,12 +17,16 @@ SERVERS ?=
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
+define NEW_ENOUGH
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "spanline needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." \
+       "Install one, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+endef
+
 # ---- environment -------------------------------------------------------------------------------------------------
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "spanline needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." \
-	       "Install one, or name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(NEW_ENOUGH)
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
 	  echo "'$(PYTHON) -m venv' does not work here. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 
@@ -44,6 +48,7 @@ $(VENV)/.demo: constraints/demo.txt constraints/model.txt pyproject.toml | $(VEN
 setup: $(VENV)/.dev ## make .venv with the pinned tools
 
 servers: ## the servers and tools that tests start, into a cache outside the checkout; SERVERS="jaeger opa" for some
+	@$(NEW_ENOUGH)
 	@$(PYTHON) -m tests.servers.install $(SERVERS)
 
 # ---- for people --------------------------------------------------------------------------------------------------
