@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import subprocess
 import threading
 import time
 import uuid
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from opentelemetry import trace
@@ -22,6 +24,7 @@ from prometheus_client import CollectorRegistry
 import spanline
 from spanline.identity import run_id_of
 from spanline.record.active import SINKS
+from tests.requirements import server
 from tests.servers.child import eventually
 from tests.servers.observability import Collector, Jaeger, plain
 
@@ -172,6 +175,34 @@ def test_shipped_configuration_records_all_and_samples_what_matters(
         assert jaeger.spans(trace_id)
     # All were decided in one sweep, and those that are kept have arrived.
     assert not [trace_id for trace_id in good if jaeger.knows(trace_id)]
+
+
+def test_shipped_configuration_takes_content_out_of_logs(shipped: Collector) -> None:
+    trace_id = uuid.uuid4().hex
+    names = {
+        "event.name": "gen_ai.evaluation.result",
+        "gen_ai.evaluation.name": "faithful",
+        "gen_ai.evaluation.explanation": "SECRET reason",
+    }
+    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in names.items()]
+    records = [
+        {"traceId": trace_id, "spanId": "eee19b7ec3c1b174", "body": {"stringValue": "SECRET body"}, "attributes": attributes},
+        {"traceId": trace_id, "eventName": "gen_ai.user.message", "body": {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": "SECRET"}}]}}},
+        {"traceId": trace_id, "body": {"stringValue": "token Bearer abcdefgh12345678 of jane.doe@example.com"}},
+    ]  # fmt: skip
+    request = {"resourceLogs": [{"resource": {"attributes": []}, "scopeLogs": [{"scope": {}, "logRecords": records}]}]}
+    httpx.post(f"{shipped.otlp_http}/v1/logs", json=request).raise_for_status()
+    (line,) = eventually(lambda: shipped.lines("logs.jsonl"), 20.0, "no logs arrived")
+    kept = [record for resource in line["resourceLogs"] for scope in resource["scopeLogs"] for record in scope["logRecords"]]
+    assert [record["traceId"] for record in kept] == [trace_id] * 3
+    assert plain(kept[0]["attributes"]) == {name: value for name, value in names.items() if "explanation" not in name}
+    for content in ("SECRET", "abcdefgh12345678", "jane.doe"):
+        assert content not in json.dumps(line)
+
+
+def test_shipped_configuration_is_whole_without_any_setting() -> None:
+    done = subprocess.run([str(server("collector")), "validate", "--config", str(SHIPPED)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 class Seen:
