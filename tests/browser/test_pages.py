@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import WebDriverWait
 
 from spanline.ledger import Ledger
 from spanline.server.app import build_app
@@ -55,6 +57,9 @@ def test_the_first_screen_of_a_phone_names_the_answers(browser: Browser, inciden
     last = browser.script("return document.querySelector('#answers').getBoundingClientRect().bottom")
     assert last < 1000
     assert browser.script("return document.querySelector('#conflicts').getBoundingClientRect().top") < 1100
+    broken = """return [...document.querySelectorAll('#answers dt')].filter(e => {
+        const range = document.createRange(); range.selectNodeContents(e); return range.getClientRects().length != 1 }).map(e => e.textContent)"""
+    assert browser.script(broken) == [], "a question is one word on one line"
 
 
 def test_dark_is_dark(browser: Browser, incident: str) -> None:
@@ -128,7 +133,7 @@ def test_hostile_names_are_text(browser: Browser, serve: Serve, look: str) -> No
     browser.look(LOOKS[look][0])
     url = serve(build_app(Fake.of(hostile_run()), Settings.resolve(TOOLS, {}), api=False, require_loopback=True))
     for path in (f"/r/{TRACE}", "/runs", "/runs?job=%3Cscript%3Ealert(1)%3C/script%3E"):
-        browser.open(url + path, f"hostile{path[:2].replace('/', '-')}-{look}")
+        browser.open(url + path, f"hostile-{path[1:5].strip('/?').replace('/', '-')}-{look}")
         assert browser.script("return document.querySelectorAll('img, iframe').length") == 0
         assert browser.script("return document.scripts.length") == 1
     assert "<script>alert(1)</script>" in browser.driver.find_element(By.CSS_SELECTOR, "tbody").text
@@ -152,7 +157,9 @@ def test_sign_in_and_where_it_leads(browser: Browser, serve: Serve) -> None:
     browser.open(f"{url}/r/{TRACE}", "sign-in")
     assert "fee-assistant" not in browser.text
     for token in ("wrong\n", "right\n"):
-        browser.driver.find_element(By.NAME, "token").send_keys(token)
+        field = browser.driver.find_element(By.NAME, "token")
+        field.send_keys(token)
+        WebDriverWait(browser.driver, 10).until(staleness_of(field))
     assert browser.driver.current_url == f"{url}/r/{TRACE}"
     assert "What made this answer" in browser.text
     browser.driver.find_element(By.LINK_TEXT, "Runs").click()
