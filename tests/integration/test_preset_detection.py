@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import spanline
+from spanline.testing.validation import validate_event
 from tests.integration.test_cli_serve_and_relay import serving
 from tests.integration.test_marquez_preset import Serve, clean, serve  # noqa: F401
 from tests.standins.openlineage.server import StandIn
@@ -68,12 +70,18 @@ async def test_what_answers_like_marquez_gets_its_preset(serve: Serve) -> None: 
     with StandIn() as standin:
         service = serve(standin.url, "auto")
         for _ in range(3):
-            await service.ask(refresh=1)
+            run_id = await service.ask(refresh=1)
             service.sent()
+        spanline.evaluation(run_id, "faithfulness", score=0.4, passed=False, eval_set=f"golden-{service.tag}@v2")
+        service.sent()
         service.runtime.close()
         assert [path for method, path in standin.requests if method == "GET"] == ["/api/v1/namespaces"]
         assert all("parent" not in post["run"].get("facets", {}) for post in standin.posts)
-        assert {post["job"]["name"] for post in standin.posts} == {service.chat, f"{service.name}.refresh-{service.tag}-0"}
+        assert {post["job"]["name"] for post in standin.posts} == {
+            service.chat, f"{service.name}.refresh-{service.tag}-0", f"{service.name}.evaluate"
+        }  # fmt: skip
+        for post in standin.posts:
+            validate_event(json.dumps(post).encode())
 
 
 async def test_a_plain_receiver_gets_plain_events(serve: Serve, receiver: Receiver) -> None:  # noqa: F811

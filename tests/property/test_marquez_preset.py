@@ -7,7 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from spanline.errors import TransportError
@@ -133,11 +134,12 @@ def datasets(event: dict[str, Any]) -> set[tuple[str, str]]:
     return {(each["namespace"], each["name"]) for side in ("inputs", "outputs") for each in event[side]}
 
 
+@pytest.mark.timeout(300)
 @given(
     st.lists(st.one_of(run_action, run_action, evaluate, restart), min_size=1, max_size=25),
     st.lists(st.sampled_from([None, None, None, "before", "after"]), max_size=30),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 def test_every_story_is_told_right(actions: list[dict[str, Any]], stumbles: list[str | None]) -> None:
     story = Story(stumbles)
     last: dict[str, set[tuple[str, str]]] = {}
