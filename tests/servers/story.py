@@ -167,6 +167,13 @@ def sent(told: Story, preset: str, **options: Any) -> list[dict[str, Any]]:
     return transport.events
 
 
+def sent_event(preset: str, event: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    """What the relay makes of one event for a consumer, in order."""
+    transport = Recording()
+    TransportConsumer("recording", transport, {"preset": preset, **options}).deliver(entries(event))
+    return transport.events
+
+
 def play(home: Path, questions: int = 1, **settings: Any) -> Story:
     """Build the index, ask so many questions, let one request fail, and wait until all consumers have everything.
 
