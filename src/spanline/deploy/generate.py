@@ -9,6 +9,8 @@ import yaml
 
 from spanline.deploy.boards import incident, lineage_health, llm_service, quality, retrieval
 from spanline.deploy.dashboards import chosen, to_json
+from spanline.deploy.link_files import committed
+from spanline.deploy.links import Places
 from spanline.deploy.rules import Bases, Rule, rules
 
 BOARDS = (llm_service, retrieval, quality, lineage_health, incident)
@@ -34,7 +36,8 @@ def files(bases: Bases | None = None) -> dict[str, str]:
     """What is generated: paths from the repository's root, and texts."""
     found = {f"grafana-dashboards/{uid}.json": to_json(board) for uid, board in boards(bases).items()}
     found["deploy/prometheus/rules/spanline.rules.yml"] = to_yaml(rules(bases))
-    return found
+    at = bases or Bases()
+    return found | committed(Places(base=at.runs, grafana=at.grafana, jaeger=at.jaeger))
 
 
 def drift(root: Path) -> list[str]:

@@ -34,10 +34,11 @@ def link_files(places: Places, backends: Backends) -> dict[str, str]:
     return found
 
 
-def committed() -> dict[str, str]:
+def committed(places: Places | None = None) -> dict[str, str]:
     """What stands in the repository: the addresses of `deploy/compose`, with Jaeger, and as a variant with Tempo and Loki."""
-    variant = link_files(Places(), Backends(traces="tempo", loki="http://loki:3100"))
-    return {TEMPO_DATASOURCES: variant[TEMPO_DATASOURCES], **link_files(Places(), Backends())}
+    places = places or Places()
+    variant = link_files(places, Backends(traces="tempo", loki="http://loki:3100"))
+    return {TEMPO_DATASOURCES: variant[TEMPO_DATASOURCES], **link_files(places, Backends())}
 
 
 def write(root: Path, files: dict[str, str]) -> list[Path]:
