@@ -37,7 +37,8 @@ def files(bases: Bases | None = None) -> dict[str, str]:
     found = {f"grafana-dashboards/{uid}.json": to_json(board) for uid, board in boards(bases).items()}
     found["deploy/prometheus/rules/spanline.rules.yml"] = to_yaml(rules(bases))
     at = bases or Bases()
-    return found | committed(Places(base=at.runs, grafana=at.grafana, jaeger=at.jaeger))
+    # Addresses of one's own say nothing of Marquez: `spanline deploy links` takes all of them.
+    return found | committed(Places() if at == Bases() else Places(base=at.runs, grafana=at.grafana, jaeger=at.jaeger, marquez=None))
 
 
 def drift(root: Path) -> list[str]:
