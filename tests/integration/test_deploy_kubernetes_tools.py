@@ -27,7 +27,6 @@ FULL = {
     "image": {"digest": "sha256:" + "ab" * 32},
     "ledger": {"existingSecret": "ledger"},
     "links": {"base": "https://runs.example.com", "jaeger": "https://jaeger.example.com", "repository": "https://github.com/example/fees"},
-    "openlineage": {"url": "http://marquez.lineage.svc:5000", "preset": "marquez"},
     "environment": "production",
     "extraEnv": [{"name": "SPANLINE_PRICE_TABLE", "value": "/prices.json"}],
     "persistence": {"storageClass": "fast", "size": "20Gi"},
@@ -206,7 +205,6 @@ def test_built_in_kinds_are_checked_strictly(tmp_path: Path) -> None:
         {"replicas": 3},
         {"image": {"digest": "latest"}},
         {"links": {"base": "runs.example.com"}},
-        {"openlineage": {"preset": "marques"}},
         {"persistence": {"accessModes": ["ReadWriteMany"]}},
         {"ingress": {"enabled": True}},
     ],
@@ -224,8 +222,6 @@ def test_values_arrive() -> None:
     container = pod["spec"]["containers"][0]
     environ = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert container["image"] == "ghcr.io/spanline/spanline@sha256:" + "ab" * 32
-    assert environ["OPENLINEAGE_URL"] == "http://marquez.lineage.svc:5000"
-    assert environ["SPANLINE_OPENLINEAGE_PRESET"] == "marquez"
     assert environ["SPANLINE_BASE_URL"] == "https://runs.example.com"
     assert environ["SPANLINE_LEDGER_MAX_BYTES"] == "2147483648"
     assert environ["SPANLINE_PRICE_TABLE"] == "/prices.json"
