@@ -16,7 +16,7 @@ func main() {
 	if len(os.Args) > 2 {
 		environ = append(environ, os.Args[2:]...)
 	}
-	options, err := cli.NewProjectOptions([]string{os.Args[1]}, cli.WithEnvFiles(environ...), cli.WithDotEnv, cli.WithProfiles([]string{"*"}))
+	options, err := cli.NewProjectOptions([]string{os.Args[1]}, cli.WithOsEnv, cli.WithEnvFiles(environ...), cli.WithDotEnv, cli.WithProfiles([]string{"*"}))
 	fatal(err)
 	project, err := options.LoadProject(context.Background())
 	fatal(err)
