@@ -39,7 +39,7 @@ class Receiver(ThreadingHTTPServer):
 
 class _Take(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Receiver
+    server: Receiver  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
         self.server.events.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
@@ -69,6 +69,7 @@ def receiver() -> Iterator[Receiver]:
 async def test_what_answers_like_marquez_gets_its_preset(serve: Serve) -> None:  # noqa: F811
     with StandIn() as standin:
         service = serve(standin.url, "auto")
+        run_id = ""
         for _ in range(3):
             run_id = await service.ask(refresh=1)
             service.sent()
@@ -86,6 +87,7 @@ async def test_what_answers_like_marquez_gets_its_preset(serve: Serve) -> None: 
 
 async def test_a_plain_receiver_gets_plain_events(serve: Serve, receiver: Receiver) -> None:  # noqa: F811
     service = serve(receiver.url, "auto")
+    run_id = ""
     for _ in range(2):
         run_id = await service.ask(refresh=1)
         service.sent()

@@ -16,7 +16,9 @@ from spanline.errors import TransportError
 from spanline.relay.consumer import DeliveryError, TransportConsumer
 from spanline.relay.presets import CHOICES, PRESETS, Preset, preset_of
 from spanline.relay.shape import Shaper
+from spanline.testing.validation import validate_event
 from spanline.transports.http import HttpTransport
+from tests.faults.test_consumer_answers import event as journalled
 from tests.unit.test_relay_shape import TRACE, Recording, dataset, entries, parent, shaped, terminal
 
 
@@ -238,7 +240,7 @@ class Batches(ThreadingHTTPServer):
 
 class _Take(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Batches
+    server: Batches  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -368,3 +370,10 @@ def test_what_is_too_large_even_bare_is_refused_alone(server: Batches) -> None:
 def test_stable_names_are_the_same_on_start_and_end_also_without_facets() -> None:
     events = Shaper(preset_of({"preset": "marquez", "names": "stable"})).shape(first())
     assert [[each["name"] for each in event["inputs"]] for event in events] == [["fees"], ["fees"]]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_what_is_sent_is_valid(name: str) -> None:
+    _, line = journalled()
+    for each in Shaper(PRESETS[name]).shape(json.loads(line)):
+        validate_event(json.dumps(each).encode(), ours=name != "data-rentgen")

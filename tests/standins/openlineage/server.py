@@ -64,7 +64,7 @@ class StandIn(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: StandIn
+    server: StandIn  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def setup(self) -> None:
         super().setup()
@@ -201,7 +201,7 @@ def _lineage(state: State, query: dict[str, str]) -> Answer | None:
 def _storable(event: dict[str, Any]) -> dict[str, Any]:
     """A lone surrogate is stored as `?`."""
     text = json.dumps(event, ensure_ascii=False).encode("utf-8", "replace").decode()
-    return json.loads(text)  # type: ignore[no-any-return]
+    return json.loads(text)
 
 
 def _absent(what: str, name: str) -> Answer:
