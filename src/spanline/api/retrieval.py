@@ -96,7 +96,7 @@ def _document(item: Any, digest: Callable[[str], str]) -> Document | None:
     if isinstance(item, (tuple, list)) and item:
         parts = cast("tuple[Any, ...]", item)
         item, score = parts[0], (parts[1] if len(parts) > 1 else None)
-    if type(item) is str and type(score) is float:
+    if isinstance(item, str) and isinstance(score, float):
         # The ordinary case: an id that is a short name, and a score.
         identifier = text(item)
         if identifier is None:

@@ -17,6 +17,9 @@ from spanline.errors import error_type
 from spanline.naming import request_job, websocket_job
 from spanline.record.active import ActiveRun, mark_root, provenance, run_id
 
+# A guard has no state: those of the request path are made once.
+_answering, _ending = guard("asgi.headers"), guard("asgi.end")
+
 
 class Exchange:
     """The state machine of one request. Made by the middleware, dropped with the request.
@@ -101,7 +104,7 @@ class Exchange:
             self.end(error)
 
     def _add_headers(self, message: Message) -> None:
-        with guard("asgi.headers"):
+        with _answering:
             headers = list(message.get("headers", ()))
             headers.append((b"x-trace-id", self.trace_hex.encode()))
             if self.url_header is not None:
@@ -112,10 +115,12 @@ class Exchange:
                     value = ", ".join(f"{kind}={name}" for kind, name in sorted(known.items()))
                     headers.append((b"x-lineage", value.encode("ascii", "replace")[:1024]))
             message["headers"] = headers
-            self._mark()
+            if self.adopted:
+                # Whoever made the span may end it before the last byte; by now its route is known.
+                self._mark()
 
     def _mark(self) -> None:
-        """Write the run's identity on the server span: when the response starts, for then the route is known and the span still open."""
+        """Write the run's identity on the server span, while it is open."""
         run = self.run
         if self._marked or run.span is None:
             return
@@ -128,18 +133,13 @@ class Exchange:
         if self.ended:
             return
         self.ended = True
-        with guard("asgi.end"):
+        with _ending:
             self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
         run = self.run
         route = run.route = self.route()
-        attributes: dict[str, Any] = {}
-        if route is not None:
-            attributes["http.route"] = route
         status = self.status
-        if status is not None:
-            attributes["http.response.status_code"] = status
         cancelled = error is not None and not isinstance(error, Exception)
         closed = self.websocket and (error is None or _is_disconnect(error))
         if cancelled:
@@ -152,22 +152,32 @@ class Exchange:
             run.failed = True
         elif run.aborted:
             run.error_type = error_type(error) if cancelled and error is not None else "client_disconnected"
-        if run.error_type is not None:
-            attributes[s.ERROR_TYPE] = run.error_type
-        if self.span.is_recording():
-            self.span.set_attributes(attributes)
-            if run.failed:
-                self.span.set_status(Status(StatusCode.ERROR))
-            if not self.adopted:
-                self.span.update_name(
-                    f"{'WS' if self.websocket else self.method()} {route}" if route else ("WS" if self.websocket else self.method())
-                )
-        self._mark()
-        if not self.adopted:
-            self.span.end()
         if self.spanless:
             run.ended_ns = time.time_ns()
             run.sink.finish(run)
+            return
+        if self.span.is_recording():
+            self._describe(route, status)
+        self._mark()
+        if not self.adopted:
+            self.span.end()
+
+    def _describe(self, route: str | None, status: int | None) -> None:
+        """Put what the request turned out to be on the server span."""
+        run = self.run
+        attributes: dict[str, Any] = {}
+        if route is not None:
+            attributes["http.route"] = route
+        if status is not None:
+            attributes["http.response.status_code"] = status
+        if run.error_type is not None:
+            attributes[s.ERROR_TYPE] = run.error_type
+        self.span.set_attributes(attributes)
+        if run.failed:
+            self.span.set_status(Status(StatusCode.ERROR))
+        if not self.adopted:
+            word = "WS" if self.websocket else self.method()
+            self.span.update_name(f"{word} {route}" if route else word)
 
 
 def _is_disconnect(error: BaseException) -> bool:

@@ -10,6 +10,8 @@ from spanline.settings import Settings
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+_OTHERS = frozenset({b"host", b"user-agent"})
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 """A request id is kept as sent when it matches (contract.md, `spanline_trace`)."""
 
@@ -19,11 +21,12 @@ class HeaderReader:
 
     Args:
         settings: Names of the request id, tenant, subject and session headers.
-        propagation: Names of the headers that the propagator reads.
+        propagation: Names of the headers that the propagator reads; None where no span is made, which needs the facts alone.
     """
 
-    def __init__(self, settings: Settings, propagation: Iterable[str]) -> None:
-        self.propagation = frozenset(name.lower().encode("latin-1") for name in propagation)
+    def __init__(self, settings: Settings, propagation: Iterable[str] | None) -> None:
+        self.propagation = frozenset(name.lower().encode("latin-1") for name in propagation or ())
+        self._propagation = {name: name.decode("latin-1") for name in self.propagation}
         facts = {
             "request_id": settings.request_id_header,
             "tenant": settings.tenant_header,
@@ -31,6 +34,7 @@ class HeaderReader:
             "session": settings.session_header,
         }
         self._facts = {name.lower().encode("latin-1"): fact for fact, name in facts.items() if name}
+        self._wanted = frozenset({*self.propagation, *self._facts, *(_OTHERS if propagation is not None else ())})
 
     def read(self, headers: Headers) -> tuple[dict[str, list[str]], dict[str, str], dict[bytes, bytes]]:
         """Headers of one request.
@@ -42,13 +46,17 @@ class HeaderReader:
         carrier: dict[str, list[str]] = {}
         facts: dict[str, str] = {}
         others: dict[bytes, bytes] = {}
+        wanted = self._wanted
         for name, value in headers:
+            if name not in wanted:
+                continue
             fact = self._facts.get(name)
             if fact is not None:
                 facts[fact] = value.decode("latin-1")
-            if name in self.propagation:
-                carrier.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
-            elif name in (b"host", b"user-agent"):
+            key = self._propagation.get(name)
+            if key is not None:
+                carrier.setdefault(key, []).append(value.decode("latin-1"))
+            elif name in _OTHERS:
                 others[name] = value
         request_id = facts.get("request_id")
         if request_id is not None and not REQUEST_ID.match(request_id):

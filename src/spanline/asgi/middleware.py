@@ -54,6 +54,10 @@ class _Carrier(Getter[Mapping[str, list[str]]]):
 _CARRIER = _Carrier()
 
 
+# A guard has no state: those of the request path are made once.
+_finding, _beginning = guard("asgi.page"), guard("asgi.begin")
+
+
 class SpanlineMiddleware:
     """Wraps any ASGI app. Nothing of a request is kept here: each has its own `Exchange`.
 
@@ -69,11 +73,11 @@ class SpanlineMiddleware:
         self.app = app
         self.runtime = runtime
         settings: Settings = runtime.settings
-        self._headers = HeaderReader(settings, propagate.get_global_textmap().fields)
         self._exact = frozenset(path for path in settings.excluded if not path.endswith("*"))
         self._prefixes = tuple(path[:-1] for path in settings.excluded if path.endswith("*"))
         self._trust = settings.trust_remote == "always"
         self._tracing = "traces" in settings.features or "lineage" in settings.features
+        self._headers = HeaderReader(settings, propagate.get_global_textmap().fields if self._tracing else None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -88,7 +92,7 @@ class SpanlineMiddleware:
             await self.app(scope, receive, send)
             return
         page: ASGIApp | None = None
-        with guard("asgi.page"):
+        with _finding:
             page = self.runtime.page(scope) if kind == "http" else None
         if page is not None:
             await page(scope, receive, send)
@@ -97,12 +101,12 @@ class SpanlineMiddleware:
             await self.app(scope, receive, send)
             return
         exchange: Exchange | None = None
-        with guard("asgi.begin"):
+        with _beginning:
             exchange = self._begin(scope, receive, send)
         if exchange is None:
             await self.app(scope, receive, send)
             return
-        token = otel_context.attach(trace.set_span_in_context(exchange.span)) if not exchange.adopted else None
+        token = None if exchange.adopted or exchange.spanless else otel_context.attach(trace.set_span_in_context(exchange.span))
         current = CURRENT.set(exchange.run)
         self.runtime.in_flight(1)
         try:
@@ -138,12 +142,14 @@ class SpanlineMiddleware:
         run.request_id = facts.pop("request_id", None)
         if facts:
             apply_facts(run, facts)
-        context = span.get_span_context()
-        trace_hex = f"{context.trace_id:032x}" if context.is_valid else os.urandom(16).hex()
         spanless = not self._tracing and not adopted
         if spanless:
             # Metrics only: the request is measured without a span of its own; operations inside find the run by context.
+            trace_hex = os.urandom(16).hex()
             run.trace_id, run.span_id, run.started_ns, run.sampled = int(trace_hex, 16), 1, time.time_ns(), False
+        else:
+            context = span.get_span_context()
+            trace_hex = f"{context.trace_id:032x}" if context.is_valid else os.urandom(16).hex()
         return Exchange(scope, receive, send, run, span, adopted=adopted, spanless=spanless, trace_hex=trace_hex)
 
     def _server_span(self, scope: Scope, run: ActiveRun, carrier: Mapping[str, list[str]], others: Mapping[bytes, bytes]) -> trace.Span:

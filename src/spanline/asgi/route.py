@@ -22,14 +22,16 @@ def route_template(scope: Scope, base: str) -> str | None:
     route = scope.get("route")
     if route is None:
         return None
-    fastapi = scope.get("fastapi")
-    context = cast(Mapping[str, Any], fastapi).get("effective_route_context") if isinstance(fastapi, Mapping) else None
+    fastapi: Any = scope.get("fastapi")
+    context: Any = cast("dict[str, Any]", fastapi).get("effective_route_context") if type(fastapi) is dict else None
     template = getattr(context, "path_format", None) or getattr(route, "path_format", None) or getattr(route, "path", None)
     if not isinstance(template, str):
         return None
     if hasattr(route, "routes"):
         # A mount that ends here (static files): its own path is in root_path already.
         template = "/{path}"
+    if scope.get("root_path", base) == base:
+        return template or "/"
     return (_mounts(scope, base) + template) or "/"
 
 

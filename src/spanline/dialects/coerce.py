@@ -128,16 +128,9 @@ def documents(value: Any) -> tuple[Document, ...] | None:
         except msgspec.DecodeError:
             return None
         else:
-            if len(found) <= MAX_DOCUMENTS and "\\" not in value and _have_ids(found):
+            if len(found) <= MAX_DOCUMENTS and "\\" not in value and all(0 < len(document.id) <= MAX_NAME for document in found):
                 return found
     return _documents_of(value)
-
-
-def _have_ids(found: tuple[Document, ...]) -> bool:
-    for document in found:
-        if not 0 < len(document.id) <= MAX_NAME:
-            return False
-    return True
 
 
 def _documents_of(value: Any) -> tuple[Document, ...] | None:

@@ -9,7 +9,7 @@ import msgspec
 from spanline.record.artifact import Artifact, Document
 
 
-class Fields(msgspec.Struct):
+class Fields(msgspec.Struct, gc=False):
     """The fields of one span, clean; None where the span does not say. Units: seconds, tokens, US dollars."""
 
     operation: str | None = None
@@ -74,5 +74,5 @@ def fields_type(name: str, keys: dict[str, str], types: dict[str, Any]) -> type[
     """
     # A key that no attribute has.
     encoded = {field: keys.get(field, f"(none) {field}") for field in FIELDS}
-    made = msgspec.defstruct(name, [(field, types.get(field, Any) | None, None) for field in FIELDS], rename=encoded)
+    made = msgspec.defstruct(name, [(field, types.get(field, Any) | None, None) for field in FIELDS], rename=encoded, gc=False)
     return made  # pyright: ignore[reportReturnType]  # the same fields, by construction

@@ -33,7 +33,7 @@ _MODELS = frozenset({"inference", "embedding"})
 _BARE = frozenset({"guardrail", "tool", "agent", "workflow", "other"})
 
 
-class Reading(msgspec.Struct, kw_only=True):
+class Reading(msgspec.Struct, kw_only=True, gc=False):
     """What one span said: an operation and what it used."""
 
     operation: Operation

@@ -111,8 +111,8 @@ class Dialect:
             field, rank, read = entry
             if field in found and ranks[field] <= rank:
                 continue
-            value = read(value)
-            if value is not None:
-                found[field] = value
+            clean = read(value)
+            if clean is not None:
+                found[field] = clean
                 ranks[field] = rank
         return Fields(**found)

@@ -25,7 +25,7 @@ MAX_REMEMBERED = 1024
 Key = tuple[str, str]
 
 
-class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """An input or output dataset of an event."""
 
     namespace: str

@@ -21,18 +21,18 @@ SCHEMA_URL = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent
 _MILLISECOND_NS = 1_000_000
 
 
-class _Run(msgspec.Struct, omit_defaults=True, rename="camel"):
+class _Run(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     run_id: str
     facets: dict[str, Any] = {}
 
 
-class _Job(msgspec.Struct, omit_defaults=True):
+class _Job(msgspec.Struct, omit_defaults=True, gc=False):
     namespace: str
     name: str
     facets: dict[str, Any] = {}
 
 
-class _RunEvent(msgspec.Struct, rename="camel", kw_only=True):
+class _RunEvent(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     event_time: str
     event_type: str
     run: _Run

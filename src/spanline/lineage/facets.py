@@ -73,7 +73,7 @@ def stamp(producer: str, schema_base: str) -> Stamp:
     return Stamp(producer, schema_base.rstrip("/"))
 
 
-class Facet(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+class Facet(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """Base of our facets: unknown is left out."""
 
     producer: str = msgspec.field(name="_producer")

@@ -76,7 +76,11 @@ def _add_ours(found: dict[str, Any], record: RunRecord, mark: Stamp) -> None:
     if record.usage is not None:
         usage = (*msgspec.structs.astuple(record.usage)[:-1], record.usage.by_model or None)
         if usage != _NO_USAGE:
-            found["spanline_usage"] = facets.UsageFacet(*usage, producer=producer, schema_url=urls["spanline_usage"])
+            found["spanline_usage"] = facets.UsageFacet(
+                *usage,
+                producer=producer,
+                schema_url=urls["spanline_usage"],  # pyright: ignore[reportCallIssue]  # fields of Usage
+            )
     if record.guardrails:
         outcomes = [_outcome(entry) for entry in record.guardrails]
         found["spanline_guardrails"] = facets.GuardrailsFacet(producer=producer, schema_url=urls["spanline_guardrails"], outcomes=outcomes)

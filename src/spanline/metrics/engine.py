@@ -70,7 +70,7 @@ class Metrics:
         self._errors = family("spanline_internal_errors_total")
         self._families.cap(label_cap)
         # What has no labels is there from the start, at zero.
-        self._requests.get()
+        self._in_flight_gauge = self._requests.get()
         self._backlog_bytes.get()
 
     def record(
@@ -218,7 +218,7 @@ class Metrics:
     def in_flight(self, delta: int) -> None:
         """A request began (1) or ended (-1)."""
         self._in_flight += delta
-        self._requests.get().move(delta)
+        self._in_flight_gauge.move(delta)
 
     def dropped(self, reason: str, amount: int = 1) -> None:
         """Count what was not kept."""

@@ -71,7 +71,10 @@ class Instrument:
 
     def move(self, delta: float) -> None:
         """Move a gauge."""
-        self.child.inc(delta)
+        if self._value is None:
+            self.child.inc(delta)
+        else:
+            self._value.inc(delta)
 
 
 class Absent(Instrument):

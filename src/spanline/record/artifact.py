@@ -24,7 +24,7 @@ NAMESPACES: dict[str, str] = {
 """Kind of artifact to dataset namespace (contract.md, "Datasets")."""
 
 
-class Document(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+class Document(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
     """One retrieved document: its id and score, never its text."""
 
     id: str
@@ -34,7 +34,7 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     digest: str | None = None
 
 
-class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """What one run fetched from one index; the `spanline_retrieval` input facet."""
 
     top_k: int | None = None
@@ -43,7 +43,7 @@ class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel",
     span_id: str | None = None
 
 
-class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """A versioned thing and the part it played in a run.
 
     `name` is without version; `version` is a label and never an alias such as `latest`;

@@ -21,7 +21,7 @@ Outcome = Literal["COMPLETE", "FAIL", "ABORT"]
 MAX_OPERATIONS = 1000
 
 
-class _Facts(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True):
+class _Facts(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """Base of all parts: camelCase outside, unknown left out."""
 
 
