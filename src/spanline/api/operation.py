@@ -162,7 +162,7 @@ def put(attributes: dict[str, Any], values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if value is None:
             continue
-        kind: type[Any] = type(value)
+        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
         # Nearly all values are short ASCII words and numbers, which need no look.
         if (kind is str and len(value) < _SHORT and value.isascii()) or kind is float or kind is bool:
             attributes[key] = value
