@@ -78,12 +78,12 @@ class PromQL(NamedTuple):
         whole = self.rate(name, *wanted, by=by, part=part, window=window)
         return f"({self.rate(name, bad, by=by, part=part, window=window)} or 0 * {whole}) / {whole}"
 
-    def risen(self, name: str, *, by: tuple[str, ...], window: str) -> str:
+    def risen(self, name: str, *matchers: str, by: tuple[str, ...], window: str) -> str:
         """By how much counters rose in the window, also those that were born in it.
 
         `increase` sees no rise in a series that begins at 1, and ours begin with their first event.
         """
-        series = self.select(name)
+        series = self.select(name, *matchers)
         born = f"({series} unless {series} offset {window})"
         return f"{_sum(by)}((increase({series}[{window}]) > 0) or {born})"
 

@@ -121,6 +121,9 @@ _OF_ANSWERS = (
     ),
 )  # fmt: skip
 
+_NOT_MEANT = 'reason!~"thinned|incomplete"'
+"""What a transport's own settings leave out (Marquez: rate limit, runs that touched less) is in the ledger, and meant."""
+
 _OF_LINEAGE = (
     Alert(
         "SpanlineLineageLag", "ticket", "max by (job, consumer) (spanline_relay_lag_seconds) > 300", "10m",
@@ -141,7 +144,8 @@ _OF_LINEAGE = (
         lineage_health.UID,
     ),
     Alert(
-        "SpanlineEventsDropped", "ticket", f"{RULE.risen('spanline_dropped_total', by=('job', 'reason'), window='1h')} > 0", "0m",
+        "SpanlineEventsDropped", "ticket",
+        f"{RULE.risen('spanline_dropped_total', _NOT_MEANT, by=('job', 'reason'), window='1h')} > 0", "0m",
         "{{ $labels.job }}: lineage was dropped ({{ $labels.reason }})",
         "Runs of the last hour are missing or incomplete in the ledger and at consumers.",
         lineage_health.UID,
