@@ -127,6 +127,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "SpanlineEventsDropped": [
         Case("the first of a kind", one("spanline_dropped_total", "_x90 4+0x60", reason="disk"), "91m", [("ticket", "", {**OF, "reason": "disk"})]),
+        Case("a consumer's own settings leave out", one("spanline_dropped_total", "_x90 4+1x60", reason="thinned"), "91m", []),
         Case("long ago", one("spanline_dropped_total", "4+0x200", reason="disk"), "120m", []),
     ],
     "SpanlineInternalErrors": [

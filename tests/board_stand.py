@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +25,7 @@ RULES = ROOT / "deploy" / "prometheus" / "rules" / "spanline.rules.yml"
 JOB = "fee-assistant"
 
 _USUAL: dict[str, Any] = {}
-_RARE: tuple[dict[str, Any], ...] = (
+RARE: tuple[dict[str, Any], ...] = (
     {"index": "new", "found": 0}, {"index": "new", "found": 1}, {"fail": "model"}, {"fail": "retrieval"}, {"guard_says": "fail"},
     {"guard_says": "error"}, {"guard_says": "skip"}, {"slow": 3.0}, {"prompt": "edited"},
 )  # fmt: skip
@@ -40,9 +40,9 @@ class Stand:
     traces: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
-    def ask(self, client: httpx.Client, chance: random.Random, rare: float = 0.4) -> None:
+    def ask(self, client: httpx.Client, chance: random.Random, rare: float, kinds: Sequence[dict[str, Any]]) -> None:
         """One request of the mix, and sometimes a verdict on its answer."""
-        wanted = chance.choice(_RARE) if chance.random() < rare else _USUAL
+        wanted = chance.choice(kinds) if chance.random() < rare else _USUAL
         if chance.random() < 0.2:
             self._note(client.post("/stream"))
             return
@@ -59,8 +59,8 @@ class Stand:
         return answer
 
     @contextlib.contextmanager
-    def traffic(self, workers: int = 3, rare: float = 0.4) -> Iterator[None]:
-        """Requests in the background until the block ends."""
+    def traffic(self, workers: int = 3, rare: float = 0.4, kinds: Sequence[dict[str, Any]] = RARE) -> Iterator[None]:
+        """Requests in the background until the block ends; a share of them of these `kinds`."""
         over = threading.Event()
 
         def work(number: int) -> None:
@@ -68,7 +68,7 @@ class Stand:
             # A server closes the connection of a request that raised; a kept one would meet that.
             with httpx.Client(base_url=self.url, timeout=30, headers={"connection": "close"}) as client:
                 while not over.is_set():
-                    self.ask(client, chance, rare)
+                    self.ask(client, chance, rare, kinds)
 
         with ThreadPoolExecutor(workers) as pool:
             running = [pool.submit(work, number) for number in range(workers)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +16,7 @@ import pytest
 from spanline.deploy.generate import boards
 from tests.board_stand import JOB, Stand, stand
 from tests.servers.child import eventually
+from tests.servers.observability import jaeger
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -93,3 +97,53 @@ def test_links_of_the_board_open(busy: Stand) -> None:
         if link["type"] == "link":
             answer = httpx.get(link["url"].replace("${links_base:raw}", busy.url))
             assert answer.status_code == 200, answer.text
+
+
+def test_rows_from_jaeger_lead_to_runs(tmp_path: Path) -> None:
+    """The two tables of the incident board, asked as Grafana's Jaeger data source asks, and the link of a row."""
+    tables = {
+        panel["title"]: panel["targets"][0]
+        for panel in boards()["spanline-incident"]["panels"]
+        if panel.get("datasource", {}).get("type") == "jaeger"
+    }
+    (tmp_path / "jaeger").mkdir()
+    with jaeger(tmp_path / "jaeger") as store, stand(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=store.otlp_http) as service:
+
+        def ask(**wanted: Any) -> str:
+            return httpx.post(f"{service.url}/chat", params=wanted).headers["x-trace-id"]
+
+        usual, failed, slow = ask(), ask(fail="model"), ask(slow=20.0)
+
+        chosen = {f"${v['name']}": v.get("query") for v in boards()["spanline-incident"]["templating"]["list"]} | {
+            "$slow": "1s",
+            "$service": JOB,
+        }
+
+        def filled(text: str) -> str:
+            return chosen.get(text, text)
+
+        def rows(title: str) -> set[str]:
+            target, now = tables[title], time.time()
+            tags = dict([filled(target["tags"]).split("=")]) if target["tags"] else {}
+            asked = {
+                "service": filled(target["service"]), "tags": json.dumps(tags), "limit": target["limit"],
+                "minDuration": filled(target["minDuration"]), "start": int((now - 600) * 1e6), "end": int(now * 1e6),
+            }  # fmt: skip
+            answer = httpx.get(f"{store.url}/api/traces", params={name: value for name, value in asked.items() if value})
+            assert answer.status_code == 200, answer.text
+            return {trace["traceID"] for trace in answer.json()["data"] or ()}
+
+        for trace in (usual, failed, slow):
+            store.spans(trace)
+        assert eventually(lambda: rows("Failed runs"), 20) == {failed}
+        assert eventually(lambda: rows("Slow runs"), 20) == {slow}
+        link = next(panel for panel in boards()["spanline-incident"]["panels"] if panel["title"] == "Slow runs")["fieldConfig"][
+            "overrides"
+        ][0]
+        url = link["properties"][0]["value"][0]["url"].replace("${links_base:raw}", service.url).replace("${__value.raw}", slow)
+        assert (
+            eventually(lambda: (page := httpx.get(url, headers={"accept": "application/json"})).status_code == 200 and page.json(), 20)[
+                "traceId"
+            ]
+            == slow
+        )

@@ -12,6 +12,9 @@ Part = Literal["", "bucket", "count", "sum"]
 TARGET_LABELS = frozenset({"job", "instance"})
 """What Prometheus itself puts on every series of a target."""
 
+LOST = 'reason!~"thinned|incomplete"'
+"""What a transport's own settings leave out (Marquez: rate limit, runs that touched less) is in the ledger, and meant."""
+
 _MATCHER = re.compile(r"([a-z_]+)(?:=~|!~|!=|=)\"")
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from spanline.deploy.boards import incident, lineage_health, llm_service, quality, retrieval
 from spanline.deploy.objectives import BURNS, OBJECTIVES, WINDOWS, Objective
-from spanline.deploy.promql import RULE
+from spanline.deploy.promql import LOST, RULE
 
 Rule = dict[str, Any]
 
@@ -121,9 +121,6 @@ _OF_ANSWERS = (
     ),
 )  # fmt: skip
 
-_NOT_MEANT = 'reason!~"thinned|incomplete"'
-"""What a transport's own settings leave out (Marquez: rate limit, runs that touched less) is in the ledger, and meant."""
-
 _OF_LINEAGE = (
     Alert(
         "SpanlineLineageLag", "ticket", "max by (job, consumer) (spanline_relay_lag_seconds) > 300", "10m",
@@ -145,7 +142,7 @@ _OF_LINEAGE = (
     ),
     Alert(
         "SpanlineEventsDropped", "ticket",
-        f"{RULE.risen('spanline_dropped_total', _NOT_MEANT, by=('job', 'reason'), window='1h')} > 0", "0m",
+        f"{RULE.risen('spanline_dropped_total', LOST, by=('job', 'reason'), window='1h')} > 0", "0m",
         "{{ $labels.job }}: lineage was dropped ({{ $labels.reason }})",
         "Runs of the last hour are missing or incomplete in the ledger and at consumers.",
         lineage_health.UID,

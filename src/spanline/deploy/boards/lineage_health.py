@@ -6,7 +6,7 @@ from typing import Any
 
 from spanline.deploy.dashboards import Row, dashboard
 from spanline.deploy.panels import Query, stat, timeseries
-from spanline.deploy.promql import BOARD, PromQL
+from spanline.deploy.promql import BOARD, LOST, PromQL
 
 UID = "spanline-lineage-health"
 
@@ -21,14 +21,14 @@ def board() -> dict[str, Any]:
 def _now() -> list[tuple[int, dict[str, Any]]]:
     lag, parked = BOARD.select("spanline_relay_lag_seconds"), BOARD.select("spanline_parked_events")
     backlog = BOARD.select("spanline_journal_backlog_bytes")
-    dropped = f"sum({BOARD.risen('spanline_dropped_total', by=('reason',), window='$__range')})"
+    dropped = f"sum({BOARD.risen('spanline_dropped_total', LOST, by=('reason',), window='$__range')})"
     errors = f"sum({BOARD.risen('spanline_internal_errors_total', by=('site',), window='$__range')})"
     calm, loss = ((None, "green"), (60, "yellow"), (300, "red")), ((None, "green"), (1, "red"))
     return [
         (5, stat("Largest lag", "Age of the oldest event that some consumer has not got yet.", Query(f"max({lag})"), unit="s", steps=calm)),
         (5, stat("Backlog", "Bytes in journals that the slowest consumer has not got yet. At the limit (512 MB unless set) the oldest is given up.", Query(f"sum({backlog})"), unit="bytes", steps=((None, "green"), (1e8, "yellow"), (4e8, "red")))),
         (5, stat("Parked", "Events that a consumer refused: `spanline journal parked` says why.", Query(f"sum({parked})"), steps=((None, "green"), (1, "yellow")))),
-        (5, stat("Dropped", "In the range shown: what was not kept.", Query(dropped), steps=loss)),
+        (5, stat("Dropped", "In the range shown: what was lost; what a consumer's own settings leave out is not counted here.", Query(dropped), steps=loss)),
         (4, stat("Internal errors", "In the range shown; the applications were not affected.", Query(errors), steps=loss)),
     ]  # fmt: skip
 
