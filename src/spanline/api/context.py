@@ -108,8 +108,14 @@ def current() -> Current | None:
 
 
 def headers() -> dict[str, str]:
-    """Propagation headers (`traceparent`, `tracestate` …) for a client that nothing instruments; empty outside a run."""
+    """Propagation headers (`traceparent`, `tracestate` …) for a client that nothing instruments; empty outside a run.
+
+    With the request id as it came: a service mesh asks the app to pass it on.
+    """
     carrier: dict[str, str] = {}
     with guard("api.headers"):
         propagate.inject(carrier)
+        run = active()
+        if run is not None and run.request_id:
+            carrier[run.sink.settings.request_id_header] = run.request_id
     return carrier
