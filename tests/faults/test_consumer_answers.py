@@ -71,6 +71,10 @@ def deliver(tmp_path: Path, standin: StandIn) -> Iterator[Delivery]:
     made.close()
 
 
+def over(standin: StandIn, run_id: str) -> bool:
+    return run_id in standin.state.runs and standin.state.runs[run_id].state == "COMPLETED"
+
+
 def until(question: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 20
     while not (answer := question()):
@@ -98,7 +102,7 @@ def test_one_500_is_repeated_after_a_while_and_nothing_is_parked(standin: StandI
     came = times(standin, 1, (500, "text/html", PAGE))
     run_id, line = event()
     deliver.write(line)
-    until(lambda: run_id in standin.state.runs and standin.state.runs[run_id].state == "COMPLETED")
+    until(lambda: over(standin, run_id))
     assert came[1] - came[0] >= 0.1
     assert parked(deliver.directory) == []
     assert [post["eventType"] for post in standin.posts] == ["START", "COMPLETE"]
@@ -110,7 +114,7 @@ def test_what_is_refused_for_good_is_parked_with_its_reason_and_holds_nobody_up(
     came = times(standin, 100, (status, "text/html", PAGE), run=run_id)
     others = [event() for _ in range(3)]
     deliver.write(line, *(other for _, other in others))
-    until(lambda: all(other in standin.state.runs for other, _ in others))
+    until(lambda: all(over(standin, other) for other, _ in others))
     (item,) = until(lambda: parked(deliver.directory))
     assert (item.run_id, item.status, item.reason) == (run_id, status, f"HTTP {status}")
     assert item.attempts == len(came) == (2 if status == 500 else 1)
@@ -122,11 +126,11 @@ def test_what_does_not_last_is_waited_for_in_order(standin: StandIn, deliver: De
     came = times(standin, 5, answer)
     events = [event() for _ in range(3)]
     deliver.write(*(line for _, line in events))
-    until(lambda: all(run_id in standin.state.runs for run_id, _ in events))
+    until(lambda: len(standin.posts) == 6)
     assert len(came) == 5 + 6
     assert [post["run"]["runId"] for post in standin.posts] == [run_id for run_id, _ in events for _ in range(2)]
     assert parked(deliver.directory) == []
-    assert all(run.state == "COMPLETED" for run in standin.state.runs.values())
+    until(lambda: all(over(standin, run_id) for run_id, _ in events))
 
 
 def test_one_connection_carries_everything(standin: StandIn, deliver: Delivery) -> None:
