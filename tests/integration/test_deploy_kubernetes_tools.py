@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "spanline"
 MANIFESTS = sorted([*(DEPLOY / "kubernetes").glob("*.yaml"), *(DEPLOY / "canary").glob("*.yaml")])
-CRDS = {"Rollout", "AnalysisTemplate", "ServiceMonitor"}
+CRDS = {"Rollout", "AnalysisTemplate", "ServiceMonitor", "Telemetry", "VirtualService"}
 FULL = {
     "image": {"digest": "sha256:" + "ab" * 32},
     "ledger": {"existingSecret": "ledger"},
@@ -109,10 +109,17 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
             schema["properties"]["metadata"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
             name = f"{crd['spec']['names']['kind'].lower()}-{version['name']}.json"
             (folder / name).write_text(json.dumps(closed(schema)))
-    program = "import json; from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor as M; print(json.dumps(M.model_json_schema(by_alias=True)))"
+    program = """
+import json, sys
+from cloudcoil.models.istio.networking.v1 import VirtualService
+from cloudcoil.models.istio.telemetry.v1 import Telemetry
+from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
+json.dump({kind.__name__: kind.model_json_schema(by_alias=True) for kind in (ServiceMonitor, Telemetry, VirtualService)}, sys.stdout)
+"""
     done = subprocess.run([tool("python"), "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    (folder / "servicemonitor-v1.json").write_text(json.dumps(closed(json.loads(done.stdout))))
+    for kind, schema in json.loads(done.stdout).items():
+        (folder / f"{kind.lower()}-v1.json").write_text(json.dumps(closed(schema)))
     return folder
 
 
@@ -165,7 +172,10 @@ def test_all_manifests_are_valid(tmp_path: Path, schemas: Path) -> None:
     ]
     assert validated(tmp_path, pods) == ""
     custom = kubeconform(schemas, tmp_path, documents)
-    assert sorted(one["kind"] for one in custom) == ["AnalysisTemplate"] * 4 + ["Rollout"] + ["ServiceMonitor"] * 2
+    assert sorted(one["kind"] for one in custom) == ["AnalysisTemplate"] * 4 + ["Rollout"] + ["ServiceMonitor"] * 2 + [
+        "Telemetry",
+        "VirtualService",
+    ]
     assert [one for one in custom if one["status"] != "statusValid"] == []
 
 
@@ -177,6 +187,8 @@ def test_all_manifests_are_valid(tmp_path: Path, schemas: Path) -> None:
         ("Rollout", ("spec", "strategy", "canary", "maxSurges"), 1),
         ("ServiceMonitor", ("spec", "endpoints", 0, "intervall"), "15s"),
         ("ServiceMonitor", ("spec", "podTargetLabel"), ["x"]),
+        ("Telemetry", ("spec", "tracing", 0, "customTag"), {}),
+        ("VirtualService", ("spec", "http", 0, "retrys"), {}),
     ],
 )
 def test_the_schemas_find_a_misspelt_key(tmp_path: Path, schemas: Path, kind: str, path: tuple[Any, ...], value: Any) -> None:
