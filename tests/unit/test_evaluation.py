@@ -191,7 +191,25 @@ def test_somebody_elses_run_is_not_repeated() -> None:
 def test_a_run_that_goes_on_stays_so() -> None:
     event = json.loads(spanline_event())
     event["eventType"] = "START"
-    assert further(event, Evaluation(name="f"))["eventType"] == "RUNNING"
+    assert further(event, Evaluation(name="f"))["eventType"] == "OTHER"
+
+
+def test_a_job_that_still_runs_elsewhere(tmp_path: Path) -> None:
+    """A training run is judged while it goes on, and the verdict stands when it ends."""
+    first = spanline.configure(service="trainer", home=tmp_path, registry=CollectorRegistry())
+    with spanline.job("train") as work:
+        run = spanline.current().run_id
+        first.flush()
+        with spanline.configure(service="judge", home=tmp_path, registry=CollectorRegistry()) as other:
+            other.evaluate(run, Evaluation(name="loss", score=0.4))
+            assert other.flush()
+            found = other.ledgers.get().run(run)
+            assert (found["status"], [entry["name"] for entry in found["evaluations"]]) == ("RUNNING", ["loss"])
+        work.metrics(loss=0.4)
+    first.flush()
+    found = first.ledgers.get().run(run)
+    assert (found["status"], found["metrics"], [entry["name"] for entry in found["evaluations"]]) == ("COMPLETE", {"loss": 0.4}, ["loss"])
+    first.close()
 
 
 @pytest.mark.parametrize(

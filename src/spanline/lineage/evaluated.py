@@ -78,8 +78,8 @@ def evaluations_from(body: bytes, now_ns: int) -> list[Evaluation]:
 def evaluated_event(document: Mapping[str, Any], evaluations: Sequence[Evaluation], *, producer: str, schema_base: str) -> bytes | None:
     """A further event of a run that is known by its event: all of it, the evaluations added, a millisecond later.
 
-    It is full, since some consumers keep the facets of the last event only. A run that has not ended gets a RUNNING event,
-    and a run of somebody else an OTHER event with the evaluations alone.
+    It is full, since some consumers keep the facets of the last event only. A run that has not ended, and one of
+    somebody else, gets an OTHER event instead; the latter with the evaluations alone.
 
     Args:
         document: An event of the run, or all of them merged.
@@ -101,7 +101,8 @@ def evaluated_event(document: Mapping[str, Any], evaluations: Sequence[Evaluatio
         run_facets = {key: run_facets[key] for key in ("spanline_evaluations", "test") if key in run_facets}
         event["eventType"] = "OTHER"
     elif event.get("eventType") not in _TERMINAL:
-        event["eventType"] = "RUNNING"
+        # RUNNING could arrive after the COMPLETE that is on its way.
+        event["eventType"] = "OTHER"
     new = unseen(document, evaluations)
     if not new:
         return None
