@@ -75,7 +75,7 @@ fmt: $(VENV)/.dev ## format, and fix what can be fixed
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## the table of docs/performance.md, comparators measured in the same run (needs valgrind)
-	@bash .ci/servers valgrind:valgrind
+	@$(PYTHON) -m tests.servers.install valgrind
 	@$(BIN)/python -m benchmarks
 
 # ---- upkeep ------------------------------------------------------------------------------------------------------
