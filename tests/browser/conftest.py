@@ -23,7 +23,7 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-default-apps", "--hide-scrollbars",
 )  # fmt: skip
-HINT = "apt-get install -y chromium chromium-driver"
+HINT = "make servers SERVERS=chromium"
 
 
 @contextmanager
