@@ -10,7 +10,7 @@ from spanline.api.context import Current, active
 from spanline.api.operation import current_sink
 from spanline.identity import run_id_of, trace_id_of
 from spanline.lineage.evaluated import cleaned
-from spanline.record.active import RUN_OF_SPAN, SINKS, ActiveRun, run_id
+from spanline.record.active import SINKS, ActiveRun, run_id
 from spanline.record.reference import Reference
 from spanline.record.run import Evaluation
 
@@ -22,6 +22,12 @@ class TakesEvaluations(Protocol):
     def evaluate(self, id: str, evaluation: Evaluation) -> None:
         """Put an evaluation on a run that this process does not hold."""
         ...
+
+
+class _Holds(Protocol):
+    """A span processor, as far as it is needed here."""
+
+    def held(self, trace_id: int) -> ActiveRun | None: ...
 
 
 def evaluation(
@@ -95,11 +101,11 @@ def _held(id: str) -> ActiveRun | None:
     wanted = run_id_of(trace)
     if current is not None and current.trace_id and run_id(current) == wanted:
         return current
-    # A copy, for other threads go on. Root spans stay in it for the grace after their run's end.
-    for run in list(RUN_OF_SPAN.values()):
-        mine = (run.trace_id == trace or not run.owner) and run.trace_id and run_id(run) == wanted
+    for sink in SINKS:
+        processor: _Holds | None = getattr(sink, "processor", None)
+        run = processor.held(trace) if processor is not None else None
         # A runtime that is closed writes nothing any more.
-        if mine and run.sink in SINKS:
+        if run is not None and run.sink in SINKS and run_id(run) == wanted:
             return run
     return None
 

@@ -227,6 +227,11 @@ class LineageSpanProcessor(SpanProcessor):
         run.record = None
         run.span = None
 
+    def held(self, trace_id: int) -> ActiveRun | None:
+        """The run that claimed a trace, as long as it is here."""
+        run = self._claims.get(trace_id)
+        return run if run is not None and run.span_id in self.active else None
+
     def shutdown(self) -> None:
         """Send what is late."""
         self.force_flush()
