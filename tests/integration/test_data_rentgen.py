@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,22 @@ def test_order_does_not_matter(server: Rentgen, told: Story, kafka: Kafka) -> No
     assert before["started_at"] is None
     run = eventually(lambda: [run for run in server.runs(run_id) if run["started_at"]], 30)[0]
     assert (run["id"], run["status"], run["ended_at"]) == (before["id"], "SUCCEEDED", before["ended_at"])
+
+
+def test_a_second_end_with_an_evaluation_changes_nothing_but_the_end(server: Rentgen, told: Story, kafka: Kafka) -> None:
+    (event,) = told.of(story.ASSISTANT)
+    run_id = str(uuid.uuid4())
+    end = story.copied(event, run_id)
+    through_kafka(kafka, end)
+    before = server.run(run_id)
+    later = datetime.fromisoformat(end["eventTime"]) + timedelta(milliseconds=1)
+    evaluated = story.copied(end, run_id, eventTime=later.isoformat())
+    evaluated["run"]["facets"]["spanline_evaluations"] = {"evaluations": [{"name": "faithfulness", "passed": True}]}
+    through_kafka(kafka, evaluated, start_events="none")
+    after = eventually(lambda: [run for run in server.runs(run_id) if run["ended_at"] != before["ended_at"]], 30)[0]
+    assert datetime.fromisoformat(after.pop("ended_at")) == later
+    before.pop("ended_at")
+    assert after == before
 
 
 def test_through_its_http_entrance(server: Rentgen, told: Story) -> None:

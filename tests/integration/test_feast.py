@@ -107,6 +107,17 @@ def test_the_last_arrival_wins(server: Feast, told: Story) -> None:
     assert (server.state(run_id), server.facets(run_id)) == ("COMPLETE", event["run"]["facets"])
 
 
+def test_an_evaluation_comes_with_all_that_was_known(server: Feast, tmp_path: Path, fresh_provider: None) -> None:
+    """The last event's facets replace all others: an evaluation of a run that is over is a full event."""
+    told = story.play(tmp_path, evaluated=True, openlineage_config=config(tmp_path, server.url))
+    first, last = told.of(story.ASSISTANT)
+    facets = server.facets(told.run_id)
+    assert facets == last["run"]["facets"]
+    assert facets.keys() - first["run"]["facets"].keys() >= {"spanline_evaluations", "test"}
+    assert facets["spanline_usage"] == first["run"]["facets"]["spanline_usage"]
+    assert server.state(told.run_id) == "COMPLETE"
+
+
 def test_batches_survive_the_204_that_cuts_the_connection(server: Feast, told: Story, tmp_path: Path) -> None:
     """A body after 204 makes its server cut the connection: everything arrives all the same, each event once."""
     event = told.of(story.ASSISTANT)[0]

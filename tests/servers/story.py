@@ -24,6 +24,7 @@ from spanline.journal.reader import Entry, read, segments
 from spanline.record.active import SINKS
 from spanline.relay.consumer import TransportConsumer
 from spanline.runtime.runtime import Runtime
+from tests.servers.child import eventually
 
 CORPUS = spanline.Corpus("fees", version="2026-11-01", digest="sha256:" + "1" * 64)
 INDEX = spanline.Index("fees_corpus", version="commit:abc123", digest="sha256:" + "9f" * 32, embedding_model="e5-small@1", corpus=CORPUS)
@@ -174,16 +175,17 @@ def sent_event(preset: str, event: dict[str, Any], **options: Any) -> list[dict[
     return transport.events
 
 
-def play(home: Path, questions: int = 1, **settings: Any) -> Story:
+def play(home: Path, questions: int = 1, *, evaluated: bool = False, **settings: Any) -> Story:
     """Build the index, ask so many questions, let one request fail, and wait until all consumers have everything.
 
     Args:
         home: Folder of the journals.
         questions: Requests to `/chat`.
+        evaluated: The first answer is evaluated after it was given, for which a ledger is needed.
         settings: Of all three services, e.g. `openlineage_config`.
     """
     story = Story(home)
-    more: dict[str, Any] = {"home": home, "namespace": NAMESPACE, "registry": CollectorRegistry(), "ledger": False, **settings}
+    more: dict[str, Any] = {"home": home, "namespace": NAMESPACE, "registry": CollectorRegistry(), "ledger": evaluated, **settings}
     with contextlib.ExitStack() as stack:
         tools, assistant = FastAPI(), FastAPI()
         runtimes: list[Runtime] = [
@@ -206,6 +208,10 @@ def play(home: Path, questions: int = 1, **settings: Any) -> Story:
                     story.answered.append(answer.headers["x-trace-id"])
                 with contextlib.suppress(httpx.HTTPError):
                     story.failed = client.post("/broken").headers["x-trace-id"]
+        if evaluated:
+            assert all(runtime.flush(30) for runtime in runtimes)
+            spanline.evaluation(story.answered[0], "faithfulness", score=0.9, passed=True, evaluator="judge")
+            eventually(lambda: len(story.of(ASSISTANT)) > questions, 20, "the evaluation is not journalled")
         if settings.get("relay") != "off":
             assert all(runtime.flush(30) for runtime in runtimes)
     return story
