@@ -21,7 +21,9 @@ from tests.servers.child import eventually, free_port
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "spanline"
-MANIFESTS = sorted([*(DEPLOY / "kubernetes").glob("*.yaml"), *(DEPLOY / "canary").glob("*.yaml")])
+MANIFESTS = sorted(
+    file for name in ("kubernetes", "canary") for file in (DEPLOY / name).glob("*.yaml") if file.name != "kustomization.yaml"
+)
 CRDS = {"Rollout", "AnalysisTemplate", "ServiceMonitor", "Telemetry", "VirtualService"}
 FULL = {
     "image": {"digest": "sha256:" + "ab" * 32},
@@ -282,3 +284,25 @@ def test_the_pods_command_serves_as_the_manifest_says(tmp_path: Path) -> None:
         if process.stderr:
             process.stderr.close()
     assert (state / "ledger.db").exists()
+
+
+def test_annotations_that_ci_and_argo_cd_set_reach_the_pods(tmp_path: Path) -> None:
+    """`kustomize edit` as CI and Argo CD call it, then the pod that comes out of it."""
+    folder = tmp_path / "kubernetes"
+    folder.mkdir()
+    for name in ("kustomization.yaml", "fee-assistant.yaml"):
+        (folder / name).write_text((DEPLOY / "kubernetes" / name).read_text())
+    digest, commit = "sha256:" + "9f" * 32, "c0ffee" + "0" * 34
+    for annotation in (
+        f"spanline.dev/image-digest:{digest}",
+        f"spanline.dev/git-commit:{commit}",
+        f"argocd.argoproj.io/revision:{'a' * 40}",
+    ):
+        subprocess.run([server("kustomize"), "edit", "set", "annotation", annotation], cwd=folder, timeout=30, check=True)
+    done = subprocess.run([server("kustomize"), "build", folder], capture_output=True, text=True, timeout=30, check=True)
+    documents = list(yaml.safe_load_all(done.stdout))
+    assert validated(tmp_path, documents) == ""
+    template = next(one for one in documents if one["kind"] == "Deployment")["spec"]["template"]
+    assert template["metadata"]["annotations"].items() >= {
+        "spanline.dev/image-digest": digest, "spanline.dev/git-commit": commit, "argocd.argoproj.io/revision": "a" * 40,
+    }.items()  # fmt: skip
