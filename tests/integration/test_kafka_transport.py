@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from spanline.errors import TransportError
 from spanline.journal.writer import JournalWriter
 from spanline.relay.consumer import TransportConsumer
 from spanline.relay.parked import parked
@@ -161,6 +162,25 @@ def test_what_the_broker_refuses_is_parked_and_holds_up_nobody(kafka: Kafka, tol
     assert [(item.run_id, item.status, item.reason) for item in parked(tmp_path)] == [(runs[1], 413, "Kafka: MSG_SIZE_TOO_LARGE")]
     ended = [value["run"]["runId"] for _, value, _ in read(kafka, topic, 4) if value["eventType"] == "COMPLETE"]
     assert sorted(set(ended)) == sorted([runs[0], runs[2]])
+
+
+@pytest.mark.parametrize(
+    ("topic", "config", "status", "reason"),
+    [
+        ("no topic!", {}, 400, "Kafka: TOPIC_EXCEPTION"),
+        (
+            "events", {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "u", "sasl.password": "p"},
+            None, "Kafka: _MSG_TIMED_OUT (_AUTHENTICATION)",
+        ),
+        ("events", {"security.protocol": "SSL"}, None, "Kafka: _MSG_TIMED_OUT (_TRANSPORT)"),
+    ],
+)  # fmt: skip
+def test_the_reason_says_what_is_wrong(kafka: Kafka, topic: str, config: dict[str, str], status: int | None, reason: str) -> None:
+    transport = KafkaTransport(topic, {"bootstrap.servers": kafka.bootstrap, "message.timeout.ms": 2000, **config})
+    with pytest.raises(TransportError) as refused:
+        transport.emit({"run": {"runId": "1"}})
+    assert (refused.value.status, refused.value.reason) == (status, reason)
+    transport.close(1)
 
 
 @contextlib.contextmanager
