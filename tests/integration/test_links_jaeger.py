@@ -56,6 +56,8 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_provider: None)
 
         with serving(app, port) as url:
             trace_id = httpx.get(f"{url}/chat/4711").headers["x-trace-id"]
+            # The response is out before its run is journalled.
+            eventually(lambda: httpx.get(f"{url}/r/{trace_id}", params={"format": "json"}).status_code == 200, 20, "no run page")
             assert runtime.flush()
             yield Stand(url, store, runtime, trace_id)
             runtime.close()

@@ -101,6 +101,6 @@ def test_a_line_names_its_span_and_its_run(
         names[event] = spans[record["spanId"]]["name"]
     assert names == {"by logging": "chat gpt-4o", "by structlog": "GET /chat"}
     run_id = plain(by_event["by logging"]["attributes"])["run_id"]
-    page = httpx.get(f"{url}/r/{run_id}", params={"format": "json"})
-    assert page.status_code == 200, page.text
-    assert page.json()["traceId"] == trace_id
+    page = f"{url}/r/{run_id}?format=json"
+    eventually(lambda: httpx.get(page).status_code == 200, 20, "no run page")
+    assert httpx.get(page).json()["traceId"] == trace_id

@@ -50,6 +50,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         server.scraped("fees")
         traces += [httpx.get(f"{url}/chat").headers["x-trace-id"] for _ in range(3)]
         server.scraped("fees")
+        eventually(lambda: httpx.get(f"{url}/r/{traces[-1]}", params={"format": "json"}).status_code == 200, 20, "no run page")
         yield Stand(url, runtime, server, traces)
     runtime.close()
 
