@@ -148,5 +148,6 @@ VARIANTS: dict[str, Variant] = {
     "S_metrics": Variant("spanline, metrics only, no operations", _spanline_metrics, {"SPANLINE_FEATURES": "metrics"}),
     "S_nolineage": Variant("spanline, spans and metrics", _spanline, {"SPANLINE_FEATURES": "traces,metrics", "SPANLINE_RELAY": "off"}),
     "S": Variant("spanline, everything on, relay outside", _spanline, {"SPANLINE_RELAY": "off"}),
+    "S_fast": Variant("S with SPANLINE_OTLP=fast", _spanline, {"SPANLINE_RELAY": "off", "SPANLINE_OTLP": "fast"}),
     "S_relay": Variant("spanline as shipped: relay thread and SQLite ledger inside", _spanline),
 }

@@ -83,6 +83,9 @@ class Settings:
         "replace", "SPANLINE_SERVER_SPAN", parse=_one_of("replace", "adopt"), doc="Replace FastAPI's native server span, or adopt it"
     )
     relay: str = _setting("thread", "SPANLINE_RELAY", parse=_one_of("thread", "process", "off"), doc="Where delivery runs")
+    otlp: str = _setting(
+        "stock", "SPANLINE_OTLP", parse=_one_of("stock", "fast"), doc="Encoding of spans for OTLP over HTTP: OpenTelemetry's, or ours"
+    )
     provenance: str = _setting("off", "SPANLINE_PROVENANCE", parse=_one_of("off", "header"), doc="`header` adds `x-lineage` to responses")
     mount: tuple[str, ...] = _setting(("/metrics", "/r", "/runs"), "SPANLINE_MOUNT", parse=_names, doc="Routes mounted in the app")
     excluded: tuple[str, ...] = _setting((), "SPANLINE_EXCLUDED", parse=_names, doc="Paths without span and run; a trailing * is a prefix")
@@ -214,7 +217,7 @@ class Settings:
         return self.ledger_url or f"sqlite:///{self.base / 'ledger.db'}"
 
 
-_OTHER_VARIABLES = frozenset({"SPANLINE_SHARED", "SPANLINE_CACHE", "SPANLINE_OTLP"})
+_OTHER_VARIABLES = frozenset({"SPANLINE_SHARED", "SPANLINE_CACHE"})
 
 
 def slug(name: str) -> str:

@@ -61,7 +61,7 @@ def _build(settings: Settings) -> TracerProvider:
     )
     if "traces" in settings.features:
         with guard("tracing.exporter"):
-            _export(provider)
+            _export(provider, settings)
     return provider
 
 
@@ -87,7 +87,7 @@ def export_within(provider: TracerProvider, timeout_s: float) -> bool:
     return bool(done and done[0])
 
 
-def _export(provider: TracerProvider) -> None:
+def _export(provider: TracerProvider, settings: Settings) -> None:
     """Exporters by `OTEL_TRACES_EXPORTER` (a list) and `OTEL_EXPORTER_OTLP_*`; with nothing set nothing goes over the network."""
     chosen = [name.strip().lower() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",") if name.strip()]
     if not chosen and (os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
@@ -98,7 +98,8 @@ def _export(provider: TracerProvider) -> None:
 
             provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
         elif name in {"otlp", "otlp_proto_http", "otlp_proto_grpc"}:
-            exporter = _otlp(grpc=name.endswith("grpc") or (name == "otlp" and _protocol() == "grpc"))
+            grpc = name.endswith("grpc") or (name == "otlp" and _protocol() == "grpc")
+            exporter = _otlp(grpc=grpc, fast=settings.otlp == "fast")
             if exporter is not None:
                 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -115,8 +116,14 @@ def _protocol() -> str:
     return asked
 
 
-def _otlp(*, grpc: bool) -> Any:
+def _otlp(*, grpc: bool, fast: bool) -> Any:
     """An OTLP exporter, which reads endpoint, headers, compression and timeout from the environment; None where one cannot be had."""
+    if fast and grpc:
+        logger.warning("spanline: SPANLINE_OTLP=fast is for http/protobuf; gRPC keeps OpenTelemetry's own encoding")
+    if fast and not grpc:
+        from spanline.tracing.exporter import FastSpanExporter
+
+        return FastSpanExporter()
     if not grpc:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpanExporter
 
