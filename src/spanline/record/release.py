@@ -44,28 +44,9 @@ def discover_release(
     """
     environ = os.environ if environ is None else environ
     attributes = {**_resource_of(environ), **(resource or {})}
-    labels = _pod_labels(environ)
-
-    def find(keys: tuple[str, ...], variables: tuple[str, ...] = ()) -> str | None:
-        values = (*_present(attributes, keys), *_present(environ, variables))
-        return next((text for value in values if (text := _text(value))), None)
-
     release = Release()
     with guard("release.attributes"):
-        release.release = find(("service.version",), sources.VERSION)
-        release.deployment = find(sources.DEPLOYMENT_ATTRIBUTES, sources.DEPLOYMENT)
-        release.argo_revision = find(sources.ARGO_ATTRIBUTES, sources.ARGO) or _text(labels.get("argocd.argoproj.io/revision"))
-        release.rollout_hash = find(sources.ROLLOUT_ATTRIBUTES, sources.ROLLOUT) or _text(_first(labels, sources.ROLLOUT_LABELS))
-        release.mesh_revision = find(sources.MESH_ATTRIBUTES, sources.MESH) or _text(_first(labels, sources.MESH_LABELS))
-        release.region = find(("cloud.region",), sources.REGION) or _lambda_region(environ)
-        release.instance_type = find(("host.type",), sources.INSTANCE_TYPE)
-        release.pod = find(("k8s.pod.name",), sources.POD) or _kubernetes_host(environ) or find(("k8s.pod.uid",), sources.POD_UID)
-        release.image_digest = _image(attributes, environ)
-        release.code_revision = _revision(_present(attributes, sources.REVISION_ATTRIBUTES)) or _revision(
-            _present(environ, sources.REVISION)
-        )
-        release.code_dirty = _flag(find((), sources.DIRTY))
-        release.repository = _repository(attributes, environ)
+        _from_attributes(release, attributes, environ, _pod_labels(environ))
     with guard("release.build"):
         _from_build(release, attributes, environ)
     with guard("release.checkout"):
@@ -76,6 +57,37 @@ def discover_release(
             release.repository = checkout.repository
         release.lock_digest = _lock_digest(checkout.root if checkout is not None else folder)
     return release
+
+
+def release_of_resource(attributes: Mapping[str, Any]) -> Release | None:
+    """What the resource attributes of some process say of its release, and nothing of this process; None when they say nothing."""
+    release = Release()
+    with guard("release.attributes"):
+        _from_attributes(release, attributes, {}, {})
+    return release if release != Release() else None
+
+
+def _from_attributes(release: Release, attributes: Mapping[str, Any], environ: Mapping[str, str], labels: Mapping[str, str]) -> None:
+    """Fill in what attributes, environment variables and pod labels say."""
+
+    def find(keys: tuple[str, ...], variables: tuple[str, ...] = ()) -> str | None:
+        values = (*_present(attributes, keys), *_present(environ, variables))
+        return next((text for value in values if (text := _text(value))), None)
+
+    release.release = find(("service.version",), sources.VERSION)
+    release.deployment = find(sources.DEPLOYMENT_ATTRIBUTES, sources.DEPLOYMENT)
+    release.argo_revision = find(sources.ARGO_ATTRIBUTES, sources.ARGO) or _text(labels.get("argocd.argoproj.io/revision"))
+    release.rollout_hash = find(sources.ROLLOUT_ATTRIBUTES, sources.ROLLOUT) or _text(_first(labels, sources.ROLLOUT_LABELS))
+    release.mesh_revision = find(sources.MESH_ATTRIBUTES, sources.MESH) or _text(_first(labels, sources.MESH_LABELS))
+    release.region = find(("cloud.region",), sources.REGION) or _lambda_region(environ)
+    release.instance_type = find(("host.type",), sources.INSTANCE_TYPE)
+    release.pod = find(("k8s.pod.name",), sources.POD) or _kubernetes_host(environ) or find(("k8s.pod.uid",), sources.POD_UID)
+    release.image_digest = _image(attributes, environ)
+    release.code_revision = _revision(_present(attributes, sources.REVISION_ATTRIBUTES)) or _revision(
+        _present(environ, sources.REVISION)
+    )
+    release.code_dirty = _flag(find((), sources.DIRTY))
+    release.repository = _repository(attributes, environ)
 
 
 def code_artifact(release: Release | None, name: str | None = None) -> Artifact | None:
