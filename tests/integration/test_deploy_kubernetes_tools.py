@@ -24,7 +24,7 @@ CHART = DEPLOY / "helm" / "spanline"
 MANIFESTS = sorted(
     file for name in ("kubernetes", "canary") for file in (DEPLOY / name).glob("*.yaml") if file.name != "kustomization.yaml"
 )
-CRDS = {"Rollout", "AnalysisTemplate", "ServiceMonitor", "Telemetry", "VirtualService"}
+CRDS = {"Rollout", "AnalysisTemplate", "PrometheusRule", "ServiceMonitor", "Telemetry", "VirtualService"}
 FULL = {
     "image": {"digest": "sha256:" + "ab" * 32},
     "ledger": {"existingSecret": "ledger"},
@@ -115,8 +115,8 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 import json, sys
 from cloudcoil.models.istio.networking.v1 import VirtualService
 from cloudcoil.models.istio.telemetry.v1 import Telemetry
-from cloudcoil.models.prometheus_operator.v1 import ServiceMonitor
-json.dump({kind.__name__: kind.model_json_schema(by_alias=True) for kind in (ServiceMonitor, Telemetry, VirtualService)}, sys.stdout)
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
+json.dump({kind.__name__: kind.model_json_schema(by_alias=True) for kind in (PrometheusRule, ServiceMonitor, Telemetry, VirtualService)}, sys.stdout)
 """
     done = subprocess.run([tool("python"), "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -306,3 +306,14 @@ def test_annotations_that_ci_and_argo_cd_set_reach_the_pods(tmp_path: Path) -> N
     assert template["metadata"]["annotations"].items() >= {
         "spanline.dev/image-digest": digest, "spanline.dev/git-commit": commit, "argocd.argoproj.io/revision": "a" * 40,
     }.items()  # fmt: skip
+
+
+def test_the_alerts_for_the_operator_are_the_same_rules(tmp_path: Path, schemas: Path) -> None:
+    done = subprocess.run(
+        [DEPLOY / "kubernetes" / "prometheus-rule", "release=prometheus"], capture_output=True, text=True, timeout=30, check=True
+    )
+    rule = yaml.safe_load(done.stdout)
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    assert rule["spec"] == yaml.safe_load((DEPLOY / "prometheus" / "rules" / "spanline.rules.yml").read_text())
+    (found,) = kubeconform(schemas, tmp_path, [rule])
+    assert found["status"] == "statusValid", found
