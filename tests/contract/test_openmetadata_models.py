@@ -72,11 +72,10 @@ def test_its_reader_of_kafka_would_take_every_event(told: Story, read: Read) -> 
     assert read([("message", without), ("message", {**sent[0], "inputs": []})])[0] == {"refused": "ValueError: Event malformed!"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"ours": True}, {"eventTime": "2026-11-21T12:00:00"}, {"producer": "no url"}, {"run": {"runId": "no uuid"}}, {"eventType": "DONE"}],
-    ids=lambda change: next(iter(change)),
-)
-def test_it_refuses(told: Story, read: Read, change: dict[str, Any]) -> None:
+def test_it_refuses_what_is_wrong(told: Story, read: Read) -> None:
     (event,) = told.of(story.ASSISTANT)
-    assert "refused" in read([("event", {**event, **change})])[0]
+    changes: list[dict[str, Any]] = [
+        {"ours": True}, {"eventTime": "2026-11-21T12:00:00"}, {"producer": "no url"}, {"run": {"runId": "no uuid"}}, {"eventType": "DONE"},
+    ]  # fmt: skip
+    answers = read([("event", {**event, **change}) for change in changes])
+    assert [change for change, answer in zip(changes, answers, strict=True) if "refused" not in answer] == []

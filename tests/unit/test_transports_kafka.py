@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
+from spanline.cli.endpoints import check_endpoints
 from spanline.errors import ConfigurationError, TransportError
 from spanline.journal.reader import Entry
 from spanline.relay.consumer import TransportConsumer
 from spanline.settings import Settings
 from spanline.transports.base import BatchError
 from spanline.transports.config import configured
-from spanline.transports.kafka import KafkaTransport, key_of
+from spanline.transports.kafka import KafkaTransport
+from spanline.transports.keys import key_of
 
 ROOT = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 CHILD = "00000000-0000-5000-8000-000000000001"
@@ -152,6 +155,49 @@ def test_no_broker_is_no_answer_within_the_time() -> None:
     with pytest.raises(TransportError, match="_MSG_TIMED_OUT"):
         transport.emit(event())
     assert transport.close(1)
+
+
+class Forgetful:
+    """A producer that delivers what it is not told to lose."""
+
+    def __init__(self, lost: set[str]) -> None:
+        self.lost = lost
+
+    def produce(self, topic: str, value: bytes, key: str, *, headers: Any, on_delivery: Any) -> None:
+        if value.decode() not in self.lost:
+            on_delivery(None, None)
+
+    def flush(self, timeout_s: float) -> int:
+        return 1
+
+    def purge(self) -> None:
+        return None
+
+
+def test_what_follows_in_a_trace_goes_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is to stay last; other traces are through."""
+    events = [event(kind="START"), event(CHILD), event(), event(CHILD, **child_of(ROOT))]
+    transport = KafkaTransport("t", {"bootstrap.servers": "127.0.0.1:1"})
+    lost = msgspec.json.encode(events[0]).decode()
+    monkeypatch.setattr(transport, "_open", lambda: Forgetful({lost}))
+    with pytest.raises(BatchError) as some:
+        transport.emit_batch(events)
+    assert (some.value.failed, some.value.status, some.value.reason) == ((0, 2, 3), 503, "Kafka: no answer")
+
+
+def test_doctor_asks_the_brokers(mock: str, topic: str, tmp_path: Path) -> None:
+    def findings(bootstrap: str) -> list[tuple[str, str]]:
+        path = tmp_path / "openlineage.yml"
+        path.write_text(f"transport: {{type: kafka, topic: {topic}, config: {{bootstrap.servers: '{bootstrap}'}}}}")
+        return [(found.level, found.message) for found in check_endpoints(Settings.resolve({}, {"OPENLINEAGE_CONFIG": str(path)}), {})]
+
+    where = f"openlineage.yml: openlineage (Kafka at {mock})"
+    assert findings(mock) == [("warn", f"{where} has no topic {topic}")]
+    KafkaTransport(topic, {"bootstrap.servers": mock}).emit(event())
+    assert findings(mock) == [("ok", f"{where} answers; topic {topic} has 4 partitions")]
+    ((level, message),) = findings("127.0.0.1:1")
+    assert level == "broken"
+    assert message.endswith("does not answer: Kafka: _TRANSPORT")
 
 
 @pytest.mark.fork

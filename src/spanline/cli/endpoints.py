@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from spanline.cli import probes
 from spanline.cli.asking import Asker
@@ -51,7 +51,7 @@ def endpoints(settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
 
 
 def _consumers(settings: Settings) -> list[Endpoint]:
-    """Where lineage goes over HTTP; nothing where it is switched off."""
+    """Where lineage goes over HTTP or to Kafka; nothing where it is switched off."""
     if settings.openlineage_disabled or settings.disabled:
         return []
     from spanline.transports.config import configured
@@ -63,10 +63,16 @@ def _consumers(settings: Settings) -> list[Endpoint]:
     source = settings.openlineage_config
     found: list[Endpoint] = []
     for name, transport, _ in transports:
+        label = "OPENLINEAGE_URL" if source is None else f"{source.name}: {name}"
         if isinstance(transport, HttpTransport) and name != SERVER:
-            label = "OPENLINEAGE_URL" if source is None else f"{source.name}: {name}"
             probe = probes.openlineage(label, transport.base, transport.headers, transport.url.removeprefix(transport.base))
             found.append(Endpoint(label, transport.base, "broken", probe))
+        elif transport.kind == "kafka":
+            from spanline.cli.kafka_probe import kafka
+            from spanline.transports.kafka import KafkaTransport
+
+            topic = cast(KafkaTransport, transport)
+            found.append(Endpoint(label, topic.brokers, "broken", kafka(label, topic)))
         transport.close(0.1)
     return found
 

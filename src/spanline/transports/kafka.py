@@ -13,6 +13,7 @@ import msgspec
 
 from spanline.errors import ConfigurationError, TransportError
 from spanline.transports.base import BatchError
+from spanline.transports.keys import key_of
 from spanline.transports.options import flag, mapping, text
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _STATUS = {
 """Errors that another attempt would meet again, as the HTTP status that says the same. Source: librdkafka, `rd_kafka_resp_err_t`."""
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(dict[str, Any])
 # Producers of a parent process: freeing one in a forked child would wait for threads that are not there.
 _inherited: list[Any] = []
 
@@ -100,6 +100,27 @@ class KafkaTransport:
     def preset_options(self) -> dict[str, Any]:
         """What the relay does for this transport unless the configuration says otherwise: many at once, none too large."""
         return {"batch": "array", "max_event_bytes": self._limit}
+
+    @property
+    def brokers(self) -> str:
+        """The brokers that are asked first, as configured."""
+        return str(self._config.get("bootstrap.servers") or self._config.get("metadata.broker.list"))
+
+    def partitions(self, timeout_s: float) -> int | None:
+        """How many partitions the topic has; None where there is no such topic. Nothing is written, and no topic is made.
+
+        Raises:
+            TransportError: No broker answers within the time.
+        """
+        from confluent_kafka import KafkaException
+
+        try:
+            found = self._open().list_topics(timeout=timeout_s).topics.get(self.topic)
+        except KafkaException as error:
+            if self._producer is not None:
+                self._producer.poll(0)  # tells what is the matter with the brokers
+            raise TransportError(self._because(error.args[0].name())) from None
+        return len(found.partitions) if found is not None else None
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Write one event, and wait for the broker.
@@ -215,24 +236,6 @@ class KafkaTransport:
             raise ConfigurationError(f"transport option config: {reason}") from None
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"transport option config: {error}") from None
-
-
-def key_of(event: bytes | Mapping[str, Any]) -> str:
-    """`run:<id>` of the trace's root run; `job:` or `dataset:` and the name for an event without a run."""
-    found = _mapping(_decoder.decode(event) if isinstance(event, bytes) else event)
-    if "run" not in found:
-        kind = "job" if "job" in found else "dataset"
-        named = _mapping(found.get(kind))
-        return f"{kind}:{named.get('namespace')}/{named.get('name')}"
-    run = _mapping(found["run"])
-    parent = _mapping(_mapping(run.get("facets")).get("parent"))
-    root = _mapping((_mapping(parent.get("root")) or parent).get("run")) or run
-    return f"run:{root.get('runId')}"
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    """What should be an object; empty when it is none, in somebody else's event."""
-    return cast(Mapping[str, Any], value) if isinstance(value, Mapping) else {}
 
 
 def _tell(told: dict[int, KafkaError | None], index: int, error: KafkaError | None, message: object) -> None:
