@@ -6,10 +6,12 @@ import contextlib
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import prometheus_client
 import pytest
 import yaml
@@ -20,7 +22,7 @@ from spanline.metrics.engine import Metrics
 from spanline.record.run import Conflict, Evaluation, GuardrailOutcome, Operation
 from tests.ledger_events import SECOND, T0, request, sha
 from tests.requirements import server
-from tests.servers.child import eventually, free_port
+from tests.servers.child import eventually, free_port, served
 from tests.servers.observability import Prometheus, prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -302,6 +304,54 @@ def test_a_restarted_container_counts_from_zero(cluster: tuple[Prometheus, dict[
     found = measured(running.url, "restarted", window="2s")
     assert found["requests"]["value"] == "[50]"
     assert found["failure-rate"]["value"] == "[0.2]"
+
+
+APP = """
+from fastapi import FastAPI
+import spanline
+
+app = FastAPI()
+spanline.instrument(app, service="fee-assistant")
+FEES = spanline.PromptTemplate("fees", version="v7", text="Answer: {question}")
+
+
+@app.get("/chat")
+def chat(fail: bool = False, flagged: bool = False) -> str:
+    with spanline.inference("openai", "gpt-4o", prompt=FEES) as call:
+        call.response(model="gpt-4o-2024-06-18", input_tokens=8, output_tokens=2)
+    with spanline.guardrail("fee-answer", version="1", phase="output") as guard:
+        guard.failed(action="flag") if flagged else guard.passed()
+    spanline.evaluation(spanline.current().run_id, "faithfulness", score=0.9, passed=True)
+    if fail:
+        raise RuntimeError("no answer")
+    return "25 EUR"
+"""
+
+
+def test_a_real_app_is_judged_by_its_own_metrics(tmp_path: Path) -> None:
+    """An instrumented app under uvicorn: what it exposes is what the analysis asks for, name by name and label by label."""
+    (tmp_path / "canary_app.py").write_text(APP)
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "uvicorn", "canary_app:app", "--port", str(port), "--log-level", "critical"]
+    environ = {"PYTHONPATH": str(tmp_path), "SPANLINE_HOME": str(tmp_path / "home")}
+    scrape = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "fees", "rollouts_pod_template_hash": "app"}}
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "fee-assistant", "static_configs": [scrape]}]}
+    with served(command, tmp_path, environ, "app", f"{base}/openapi.json"), httpx.Client(base_url=base) as client:
+
+        def ask(number: int, **how: bool) -> None:
+            for _ in range(number):
+                client.get("/chat", params=how)
+
+        ask(60)
+        with prometheus(tmp_path, config=config) as running:
+            eventually(lambda: running.query("llm_latency_seconds_count == 60"), what="not scraped")
+            # On a busy machine the answers may be slower than the example's limit; that is not asked here.
+            assert refused(measured(running.url, "app", p95_seconds="30")) == set()
+            ask(3, fail=True)
+            ask(5, flagged=True)
+            eventually(lambda: running.query("sum(llm_latency_seconds_count) == 68"), what="not scraped again")
+            assert refused(measured(running.url, "app", p95_seconds="30")) == {"failure-rate", "guardrail-failure-rate"}
 
 
 def test_every_query_names_metrics_and_labels_of_the_catalogue() -> None:
