@@ -56,6 +56,15 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _consumer(text: str) -> str:
+    """Where OpenLineage goes: HTTP, or a topic of a Kafka that wants neither password nor certificate."""
+    if text.startswith("kafka:"):
+        if not re.fullmatch(r"kafka://[^\s/@]+/[A-Za-z0-9._-]+/?", text):
+            raise ValueError("kafka://host:port[,host:port]/topic")
+        return text.rstrip("/")
+    return _url(text)
+
+
 def _setting(default: Any, env: str = "", *others: str, parse: Callable[[str], Any] = str, doc: str = "", unit: str = "") -> Any:
     return field(default=default, metadata={"env": (env, *others) if env else (), "parse": parse, "doc": doc, "unit": unit})
 
@@ -111,7 +120,9 @@ class Settings:
     schema_base: str = _setting(
         "https://spanline.dev/schemas", "SPANLINE_SCHEMA_BASE", parse=_url, doc="Base of `_schemaURL` of our facets"
     )
-    openlineage_url: str | None = _setting(None, "OPENLINEAGE_URL", parse=_url, doc="An OpenLineage consumer, e.g. Marquez")
+    openlineage_url: str | None = _setting(
+        None, "OPENLINEAGE_URL", parse=_consumer, doc="An OpenLineage consumer, e.g. Marquez, or kafka://host:port/topic"
+    )
     openlineage_endpoint: str = _setting("api/v1/lineage", "OPENLINEAGE_ENDPOINT", doc="Path at that consumer")
     openlineage_api_key: str | None = _setting(None, "OPENLINEAGE_API_KEY", doc="Bearer token for it")
     openlineage_config: Path | None = _setting(None, "OPENLINEAGE_CONFIG", parse=Path, doc="openlineage.yml")

@@ -132,6 +132,20 @@ def test_the_relay_sends_start_and_end_at_once(mock: str, topic: str, tmp_path: 
     assert "spanline_operations" not in values(found)[-1]["run"]["facets"], "what is too large for a message loses its largest facets"
 
 
+def test_a_kafka_may_be_a_url(mock: str, topic: str) -> None:
+    ((name, transport, options),) = configured(Settings.resolve({}, {"OPENLINEAGE_URL": f"kafka://{mock}/{topic}"}))
+    assert (name, transport.kind, options["preset"], options["batch"]) == ("openlineage", "kafka", "openlineage", "array")
+    transport.emit(event())
+    assert values(everything(mock, topic, 1)) == [event()]
+    environ = {"OPENLINEAGE_URL": f"kafka://{mock},other:9092/{topic}", "SPANLINE_OPENLINEAGE_PRESET": "data-rentgen"}
+    ((_, _, options),) = configured(Settings.resolve({}, environ))
+    assert options["preset"] == "data-rentgen"
+    for wrong in ("kafka://broker:9092", "kafka://u:p@broker/topic", "kafka:broker/topic", "kafka://broker/a/b"):
+        settings = Settings.resolve({}, {"OPENLINEAGE_URL": wrong})
+        assert settings.openlineage_url is None
+        assert "kafka://host:port[,host:port]/topic" in settings.warnings[0]
+
+
 def test_too_large_for_a_message_is_said_at_once(mock: str, topic: str) -> None:
     transport = KafkaTransport(topic, {"bootstrap.servers": mock})
     huge = event(CHILD, spanline_operations={"operations": ["x" * 1_200_000]})

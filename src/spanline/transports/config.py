@@ -42,10 +42,18 @@ def configured(settings: Settings) -> list[Configured]:
     if settings.openlineage_config is not None:
         found.extend(_from_file(settings.openlineage_config, settings.openlineage_preset))
     elif settings.openlineage_url:
-        options = {"preset": settings.openlineage_preset}
-        transport = HttpTransport(settings.openlineage_url, endpoint=settings.openlineage_endpoint, api_key=settings.openlineage_api_key)
-        found.append((OPENLINEAGE, transport, options))
+        found.extend(_expand(OPENLINEAGE, _from_url(settings.openlineage_url, settings), settings.openlineage_preset))
     return _unique(found)
+
+
+def _from_url(url: str, settings: Settings) -> dict[str, Any]:
+    """What `OPENLINEAGE_URL` stands for in an `openlineage.yml`."""
+    if url.startswith("kafka://"):
+        brokers, _, topic = url.removeprefix("kafka://").partition("/")
+        named = {} if settings.openlineage_preset == "auto" else {"preset": settings.openlineage_preset}
+        return {"type": "kafka", "topic": topic, "config": {"bootstrap.servers": brokers}, "spanline": named}
+    auth = {"type": "api_key", "apiKey": settings.openlineage_api_key} if settings.openlineage_api_key else {}
+    return {"type": "http", "url": url, "endpoint": settings.openlineage_endpoint, "auth": auth}
 
 
 def unnamed_config(settings: Settings, folder: Path | None = None) -> Path | None:
