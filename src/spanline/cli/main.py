@@ -11,6 +11,7 @@ import click
 from spanline.errors import SpanlineError
 
 COMMANDS: dict[str, str] = {
+    "convert": "spanline.cli.convert:convert",
     "serve": "spanline.cli.serve:serve",
     "relay": "spanline.cli.relay:relay",
     "trace": "spanline.cli.trace:trace",
