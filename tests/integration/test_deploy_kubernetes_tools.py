@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "spanline"
 MANIFESTS = sorted(
-    file for name in ("kubernetes", "canary") for file in (DEPLOY / name).glob("*.yaml") if file.name != "kustomization.yaml"
+    file for name in ("kubernetes", "canary") for file in (DEPLOY / name).glob("*.yaml") if not file.name.startswith("kustom")
 )
 CRDS = {"Rollout", "AnalysisTemplate", "PrometheusRule", "ServiceMonitor", "Telemetry", "VirtualService"}
 FULL = {
@@ -286,26 +287,33 @@ def test_the_pods_command_serves_as_the_manifest_says(tmp_path: Path) -> None:
     assert (state / "ledger.db").exists()
 
 
-def test_annotations_that_ci_and_argo_cd_set_reach_the_pods(tmp_path: Path) -> None:
-    """`kustomize edit` as CI and Argo CD call it, then the pod that comes out of it."""
-    folder = tmp_path / "kubernetes"
-    folder.mkdir()
-    for name in ("kustomization.yaml", "fee-assistant.yaml"):
-        (folder / name).write_text((DEPLOY / "kubernetes" / name).read_text())
+@pytest.mark.parametrize(("folder", "kind", "absent"), [("kubernetes", "Deployment", "Rollout"), ("canary", "Rollout", "Deployment")])
+def test_annotations_that_ci_and_argo_cd_set_reach_the_pods(tmp_path: Path, folder: str, kind: str, absent: str) -> None:
+    """`kustomize edit` as CI and Argo CD call it, then the pods that come out of it."""
+    for name in ("kubernetes", "canary"):
+        shutil.copytree(DEPLOY / name, tmp_path / name)
     digest, commit = "sha256:" + "9f" * 32, "c0ffee" + "0" * 34
     for annotation in (
         f"spanline.dev/image-digest:{digest}",
         f"spanline.dev/git-commit:{commit}",
         f"argocd.argoproj.io/revision:{'a' * 40}",
     ):
-        subprocess.run([server("kustomize"), "edit", "set", "annotation", annotation], cwd=folder, timeout=30, check=True)
-    done = subprocess.run([server("kustomize"), "build", folder], capture_output=True, text=True, timeout=30, check=True)
-    documents = list(yaml.safe_load_all(done.stdout))
-    assert validated(tmp_path, documents) == ""
-    template = next(one for one in documents if one["kind"] == "Deployment")["spec"]["template"]
+        subprocess.run([server("kustomize"), "edit", "set", "annotation", annotation], cwd=tmp_path / folder, timeout=30, check=True)
+    done = subprocess.run([server("kustomize"), "build", tmp_path / folder], capture_output=True, text=True, timeout=30, check=True)
+    documents = {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+    assert absent not in documents
+    assert {"Service", "ServiceMonitor", "NetworkPolicy", "ServiceAccount"} <= set(documents)
+    template = documents[kind]["spec"]["template"]
     assert template["metadata"]["annotations"].items() >= {
         "spanline.dev/image-digest": digest, "spanline.dev/git-commit": commit, "argocd.argoproj.io/revision": "a" * 40,
     }.items()  # fmt: skip
+    assert validated(tmp_path, list(documents.values())) == ""
+    if kind == "Rollout":
+        (tmp_path / "built.yaml").write_text(done.stdout)
+        checked = subprocess.run(
+            [server("argo_rollouts"), "-f", tmp_path / "built.yaml"], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert json.loads(checked.stdout)["errors"] == []
 
 
 def test_the_alerts_for_the_operator_are_the_same_rules(tmp_path: Path, schemas: Path) -> None:

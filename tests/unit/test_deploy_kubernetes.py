@@ -14,7 +14,7 @@ from spanline.record.release import discover_release
 from spanline.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-FILES = sorted(file for name in ("kubernetes", "canary") for file in (DEPLOY / name).glob("*.yaml") if file.name != "kustomization.yaml")
+FILES = sorted(file for name in ("kubernetes", "canary") for file in (DEPLOY / name).glob("*.yaml") if not file.name.startswith("kustom"))
 DIGEST = "sha256:" + "9f" * 32
 COMMIT = "c0ffee" + "0" * 34
 POD: dict[str, Any] = {
