@@ -137,7 +137,7 @@ def test_batches_survive_the_204_that_cuts_the_connection(server: Feast, told: S
 
 
 def test_a_batch_right_after_another_does_not_meet_the_dead_connection(server: Feast, told: Story) -> None:
-    event = told.of(story.TOOLS)[0]
+    event = told.of(story.BUILD)[0]
     runs = [str(uuid.uuid4()) for _ in range(10)]
     transport = HttpTransport(server.url, endpoint=BATCH_ENDPOINT)
     for run_id in runs:
