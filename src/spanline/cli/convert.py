@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, cast
 
 import click
 
@@ -50,7 +49,7 @@ def convert(ctx: click.Context, files: tuple[str, ...], to: str, namespace: str 
             _say(f"{name}:{line}: {reason}")
 
         if name == "-":
-            converter.read(click.get_binary_stream("stdin"), report)
+            converter.read(sys.stdin.buffer, report)
             continue
         with Path(name).open("rb") as stream:
             converter.read(stream, report)
@@ -80,7 +79,7 @@ def _check(name: str) -> None:
 
 
 def _write(converter: Converter, to: str) -> None:
-    out = cast(IO[bytes], click.get_binary_stream("stdout"))
+    out = sys.stdout.buffer
     for line in converter.lines(to):
         out.write(line + b"\n")
     out.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import spanline.semconv as s
@@ -10,7 +10,7 @@ from spanline._guard import guard
 from spanline.convert.piece import CONSUMER, INTERNAL, SERVER, Piece, Resource, Root, pack
 from spanline.convert.shared import SharedResponses
 from spanline.convert.spill import TraceStore
-from spanline.dialects.reader import Reading, read
+from spanline.dialects.reader import Event, Reading, read
 from spanline.identity import TRACESTATE_KEY
 from spanline.naming import UNKNOWN_SERVICE, fit
 from spanline.record.release import release_of_resource
@@ -77,19 +77,22 @@ class Intake:
         flags: int,
         trace_state: str,
         attributes: dict[str, Any],
+        scope: str | None = None,
+        name: str | None = None,
+        events: Sequence[Event] = (),
     ) -> None:
-        """Take one span. Ids are checked here; hex is in lower case.
+        """Take one span. Ids are checked here; hex is in lower case; the name is only matched.
 
         Raises:
             ValueError: It has no valid id or times; the message holds nothing of it.
         """
         _check(trace_id, span_id, started_ns, ended_ns)
         reading = None
-        if attributes:
+        if attributes or events or scope:
             with guard("convert.read"):
                 reading = read(
                     attributes, span_id=span_id, parent_span_id=parent_id, started_ns=started_ns, ended_ns=ended_ns, failed=failed,
-                    service=self.resources[resource].service,
+                    service=self.resources[resource].service, scope=scope, name=name, events=events,
                 )  # fmt: skip
         root = None
         if parent_id is None or kind in (SERVER, CONSUMER) or trace_state or not _ROOT_KEYS.isdisjoint(attributes):

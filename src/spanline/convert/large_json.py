@@ -12,7 +12,9 @@ BATCH = 1 << 20
 _INERT = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _KEY = re.compile(rb'"((?:[^"\\]++|\\.)*+)"\s*:', re.DOTALL)
 _ITEMS = {b"spans": (b"resourceSpans", b"scopeSpans"), b"logRecords": (b"resourceLogs", b"scopeLogs")}
+_SCOPES = frozenset({b"scopeSpans", b"scopeLogs"})
 _GROUPS = frozenset({b"resourceSpans", b"resourceLogs"})
+_LEVELS = frozenset(_ITEMS) | _SCOPES | _GROUPS
 
 
 class Torn(ValueError):
@@ -76,21 +78,8 @@ def requests(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
         Torn: The text is cut off; what came before was given.
     """
     text = _Text(read)
+    batch = _Batch()
     path: list[bytes] = []
-    resource = b"{}"
-    batch: list[bytes] = []
-    size = 0
-    kind = b"spans"
-
-    def flush() -> Iterator[tuple[int, bytes]]:
-        nonlocal batch, size
-        if batch:
-            group, scope = _ITEMS[kind]
-            body = b",".join(batch)
-            line = text.line + text.data.count(b"\n", 0, text.at)
-            yield line, b'{"%s":[{"resource":%s,"%s":[{"%s":[%s]}]}]}' % (group, resource, scope, kind, body)
-        batch, size = [], 0
-
     while True:
         before = text.at
         found = text.bracket()
@@ -99,33 +88,56 @@ def requests(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
         if found in b"}]":
             if not path:
                 raise Torn("JSON whose brackets do not match")
-            closed = path.pop()
-            if closed in _GROUPS or closed in _ITEMS:
-                yield from flush()
-            text.at += 1
-            text.forget()
-            continue
-        # The key that this value has, or that of the list it is in.
-        keys = _KEY.findall(text.data, before, text.at)
-        key = keys[-1] if keys else b""
-        name = path[-1] if path else b""
-        if key == b"resource" and name in _GROUPS:
-            resource = text.value()
-        elif not key and name in _ITEMS and found == 0x7B:
-            kind = name
-            item = text.value()
-            batch.append(item)
-            size += len(item)
-            if size >= BATCH:
-                yield from flush()
-        elif key in (*_ITEMS, *_GROUPS, b"scopeSpans", b"scopeLogs") or not key:
-            if not key and name in _GROUPS:
-                resource = b"{}"
-            path.append(key or name)
+            if path.pop() in _LEVELS:
+                yield from batch.flush(text)
             text.at += 1
         else:
-            text.value()
+            _enter(text, before, path, batch)
+            if batch.size >= BATCH:
+                yield from batch.flush(text)
         text.forget()
-    yield from flush()
+    yield from batch.flush(text)
     if path:
         raise Torn("JSON that is cut off")
+
+
+class _Batch:
+    """Items of one scope that wait to become a request."""
+
+    def __init__(self) -> None:
+        self.resource = self.scope = b"{}"
+        self.kind = b"spans"
+        self.items: list[bytes] = []
+        self.size = 0
+
+    def flush(self, text: _Text) -> Iterator[tuple[int, bytes]]:
+        if self.items:
+            group, scopes = _ITEMS[self.kind]
+            inner = b'{"scope":%s,"%s":[%s]}' % (self.scope, self.kind, b",".join(self.items))
+            line = text.line + text.data.count(b"\n", 0, text.at)
+            yield line, b'{"%s":[{"resource":%s,"%s":[%s]}]}' % (group, self.resource, scopes, inner)
+        self.items, self.size = [], 0
+
+
+def _enter(text: _Text, before: int, path: list[bytes], batch: _Batch) -> None:
+    """Deal with the value that opens here: go into it, keep it, or pass over it."""
+    keys = _KEY.findall(text.data, before, text.at)
+    key, name = keys[-1] if keys else b"", path[-1] if path else b""
+    if key == b"resource" and name in _GROUPS:
+        batch.resource = text.value()
+    elif key == b"scope" and name in _SCOPES:
+        batch.scope = text.value()
+    elif not key and name in _ITEMS:
+        batch.kind = name
+        item = text.value()
+        batch.items.append(item)
+        batch.size += len(item)
+    elif key in _LEVELS or not key:
+        if not key and name in _GROUPS:
+            batch.resource = b"{}"
+        if not key and name in _SCOPES:
+            batch.scope = b"{}"
+        path.append(key or name)
+        text.at += 1
+    else:
+        text.value()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from spanline.convert.intake import Intake
+from spanline.dialects.reader import Event
 from spanline.tracing.log_events import event_name
 
 _ENVELOPES = frozenset({"resourceSpans", "resourceLogs", "resourceMetrics", "resourceProfiles"})
@@ -55,7 +56,18 @@ class _Status(_Struct):
     code: int | str | None = None
 
 
+class _Event(_Struct):
+    name: str | None = None
+    time_unix_nano: int | str | None = None
+    attributes: list[_Pair] | None = None
+
+
+class _Scope(_Struct):
+    name: str | None = None
+
+
 class _Span(_Struct):
+    name: str | None = None
     trace_id: str = ""
     span_id: str = ""
     parent_span_id: str | None = None
@@ -66,6 +78,7 @@ class _Span(_Struct):
     end_time_unix_nano: int | str | None = None
     attributes: list[_Pair] | None = None
     status: _Status | None = None
+    events: list[_Event] | None = None
 
 
 class _Log(_Struct):
@@ -82,6 +95,7 @@ class _Resource(_Struct):
 
 
 class _ScopeSpans(_Struct):
+    scope: _Scope | None = None
     spans: list[_Span] | None = None
 
 
@@ -140,8 +154,9 @@ class JsonReader:
         for group in request.resource_spans or ():
             number = self._resource(group.resource)
             for scope in group.scope_spans or ():
+                name = scope.scope.name if scope.scope is not None else None
                 for span in scope.spans or ():
-                    self._span(number, span, complain)
+                    self._span(number, name, span, complain)
         for logs in request.resource_logs or ():
             number = self._resource(logs.resource)
             for records in logs.scope_logs or ():
@@ -167,10 +182,12 @@ class JsonReader:
         for group in _objects(members.get("resourceSpans"), complain):
             number = self._loose_resource(group, complain)
             for scope in _objects(group.get("scopeSpans"), complain):
+                said = scope.get("scope")
+                name = cast(dict[str, Any], said).get("name") if isinstance(said, dict) else None
                 for item in _objects(scope.get("spans"), complain):
                     span = _converted(item, _Span, complain)
                     if span is not None:
-                        self._span(number, span, complain)
+                        self._span(number, name if isinstance(name, str) else None, span, complain)
         for group in _objects(members.get("resourceLogs"), complain):
             number = self._loose_resource(group, complain)
             for scope in _objects(group.get("scopeLogs"), complain):
@@ -181,12 +198,12 @@ class JsonReader:
 
     def _loose_resource(self, group: Mapping[str, Any], complain: Complain) -> int:
         found = group.get("resource")
-        return self._resource(_converted(cast(Any, found), _Resource, complain) if found is not None else None)
+        return self._resource(_converted(found, _Resource, complain) if found is not None else None)
 
     def _resource(self, resource: _Resource | None) -> int:
         return self._intake.resource(_plain(resource.attributes) if resource is not None and resource.attributes else {})
 
-    def _span(self, resource: int, span: _Span, complain: Complain) -> None:
+    def _span(self, resource: int, scope: str | None, span: _Span, complain: Complain) -> None:
         try:
             flags, kind = span.flags, span.kind
             status = span.status
@@ -202,6 +219,9 @@ class JsonReader:
                 flags=_number(flags),
                 trace_state=span.trace_state or "",
                 attributes=_plain(span.attributes) if span.attributes else {},
+                scope=scope,
+                name=span.name,
+                events=[_event(event) for event in span.events] if span.events else (),
             )
         except ValueError as error:
             complain(str(error))
@@ -289,6 +309,10 @@ def _plain(pairs: Iterable[_Pair]) -> dict[str, Any]:
             text = value.string_value
             found[pair.key] = text if text is not None else _value(value)
     return found
+
+
+def _event(event: _Event) -> Event:
+    return event.name or "", _plain(event.attributes or ()), _number(event.time_unix_nano)
 
 
 def _value(value: _Value) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
@@ -67,7 +68,7 @@ class ProtoReader:
                 number = self._resource(spans.resource)
                 for scope in spans.scope_spans:
                     for span in scope.spans:
-                        self._span(number, span, complain)
+                        self._span(number, scope.scope.name, span, complain)
             elif signal == "logs":
                 logs = ResourceLogs.FromString(body)
                 number = self._resource(logs.resource)
@@ -98,21 +99,25 @@ class ProtoReader:
     def _scope(self, body: bytes, resource: int, complain: Complain) -> None:
         signal = _signal_of_scope(body)
         if signal == "spans":
-            for span in ScopeSpans.FromString(body).spans:
-                self._span(resource, span, complain)
+            scope = ScopeSpans.FromString(body)
+            for span in scope.spans:
+                self._span(resource, scope.scope.name, span, complain)
         elif signal == "logs":
             for log in ScopeLogs.FromString(body).log_records:
                 self._log(resource, log, complain)
 
     def _large_scope(self, stream: Stream, size: int, resource: int, complain: Complain) -> None:
+        name = ""
         for number, length in _fields(stream, size):
             body = _exactly(stream, length)
+            if number == 1:
+                name = _scope_name(body)
             if number != 2:
                 continue
             signal = _signal_of_item(body)
             try:
                 if signal == "spans":
-                    self._span(resource, Span.FromString(body), complain)
+                    self._span(resource, name, Span.FromString(body), complain)
                 elif signal == "logs":
                     self._log(resource, LogRecord.FromString(body), complain)
             except DecodeError:
@@ -121,7 +126,7 @@ class ProtoReader:
     def _resource(self, resource: Any) -> int:
         return self._intake.resource(_plain(resource.attributes))
 
-    def _span(self, resource: int, span: Any, complain: Complain) -> None:
+    def _span(self, resource: int, scope: str, span: Any, complain: Complain) -> None:
         parent: bytes = span.parent_span_id
         try:
             self._intake.span(
@@ -136,6 +141,9 @@ class ProtoReader:
                 flags=span.flags,
                 trace_state=span.trace_state,
                 attributes=_plain(span.attributes),
+                scope=scope or None,
+                name=span.name,
+                events=[(event.name, _plain(event.attributes), event.time_unix_nano) for event in span.events],
             )
         except ValueError as error:
             complain(str(error))
@@ -232,6 +240,13 @@ def _parts(body: bytes) -> Iterator[tuple[int, int, int]]:
         size, at = _varint(body, at)
         yield tag >> 3, at, at + size
         at += size
+
+
+def _scope_name(body: bytes) -> str:
+    try:
+        return InstrumentationScope.FromString(body).name
+    except DecodeError:
+        return ""
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
