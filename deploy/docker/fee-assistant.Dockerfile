@@ -30,14 +30,15 @@ RUN apt-get update \
 COPY --from=build /opt/app /opt/app
 COPY examples/fee_assistant /app/examples/fee_assistant
 COPY deploy/docker/start_fee_assistant.py /app/deploy/docker/start_fee_assistant.py
-# Read by spanline: which code this is. Who deploys it adds the image's digest (IMAGE_DIGEST), which no image knows of itself.
+# Read by spanline: which code this is, under a name that an annotation without content (GIT_COMMIT in Kubernetes) does not empty.
+# Who deploys it adds the image's digest (IMAGE_DIGEST), which no image knows of itself.
 ENV PATH=/opt/app/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SPANLINE_STATE=/var/lib/spanline \
     FEE_ASSISTANT_HOME=/data \
     SERVICE_VERSION=${VERSION} \
-    GIT_COMMIT=${REVISION}
+    VCS_REF=${REVISION}
 USER 10001:10001
 WORKDIR /data
 VOLUME ["/data", "/var/lib/spanline"]

@@ -203,4 +203,4 @@ def test_each_image_has_the_revision_as_label() -> None:
         labels = " ".join(rest for word, rest in stages(name)[-1] if word == "LABEL")
         assert 'org.opencontainers.image.revision="${REVISION}"' in labels
     # The example says it to spanline too.
-    assert "GIT_COMMIT=${REVISION}" in (DOCKER / "fee-assistant.Dockerfile").read_text()
+    assert "VCS_REF=${REVISION}" in (DOCKER / "fee-assistant.Dockerfile").read_text()

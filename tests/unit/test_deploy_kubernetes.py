@@ -98,6 +98,15 @@ def test_a_plain_deployment_without_mesh_and_annotations_claims_nothing(tmp_path
     assert (release.release, release.image_digest, release.code_revision, release.argo_revision, release.mesh_revision) == (None,) * 5
 
 
+def test_an_empty_annotation_does_not_hide_what_the_image_knows(tmp_path: Path) -> None:
+    text = (DEPLOY / "docker" / "fee-assistant.Dockerfile").read_text()
+    (name,) = re.findall(r"(\w+)=\$\{REVISION\}", text)
+    bare = POD | {"metadata.annotations": {}}
+    assert discover_release({name: COMMIT} | kubelet(app(), bare), start=tmp_path).code_revision == COMMIT
+    # And what is set by whoever deploys it is nearer to the truth.
+    assert discover_release({name: "b" * 40} | kubelet(app(), POD), start=tmp_path).code_revision == COMMIT
+
+
 def test_the_podinfo_volume_tells_it_too(tmp_path: Path) -> None:
     """Labels that change in place: what Argo Rollouts writes after the start is in the files, never in the environment."""
     for name in ("labels", "annotations"):
