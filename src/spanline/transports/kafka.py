@@ -152,10 +152,9 @@ class KafkaTransport:
 
     def close(self, timeout_s: float) -> bool:
         """Give up the producer; whether nothing was left in it."""
-        producer, self._producer = self._producer, None
-        if producer is None or self._pid != os.getpid():
-            return True
-        return producer.flush(timeout_s) == 0
+        producer = self._own()
+        self._producer = None
+        return producer is None or producer.flush(timeout_s) == 0
 
     def _write(self, events: Sequence[bytes | Mapping[str, Any]]) -> dict[int, tuple[str, int | None]]:
         """Failures by index: the reason, and the status where trying again is no use."""
@@ -213,14 +212,19 @@ class KafkaTransport:
         self._trouble = error.name()
 
     def _open(self) -> Producer:
+        producer = self._own()
+        if producer is None:
+            from confluent_kafka import Producer
+
+            producer = self._producer = Producer({**self._config, "error_cb": self._hear})
+            self._pid = os.getpid()
+        return producer
+
+    def _own(self) -> Producer | None:
+        """This process's producer; one that was inherited through a fork is put aside."""
         if self._producer is not None and self._pid != os.getpid():
             _inherited.append(self._producer)
             self._producer = None
-        if self._producer is None:
-            from confluent_kafka import Producer
-
-            self._producer = Producer({**self._config, "error_cb": self._hear})
-            self._pid = os.getpid()
         return self._producer
 
     def _check(self) -> None:
