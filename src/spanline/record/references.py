@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 from spanline.errors import ConfigurationError
-from spanline.record import lancedb
+from spanline.record import chroma, lancedb
 from spanline.record.digest import content_digest, directory_digest, file_digest
 from spanline.record.reference import Reference, decode_artifacts, reference_of, references_of, text_of
 from spanline.record.template import Template, read_template, split_version
@@ -153,6 +153,22 @@ class Index(Reference):
             ConfigurationError: Not a LanceDB table, or an asynchronous one.
         """
         read = lancedb.describe(table)
+        if read.stage is not None:
+            more.setdefault("stage", read.stage)
+        return cls(name or read.name, version or read.version, read.digest, **more)
+
+    @classmethod
+    def from_chroma(cls, collection: Any, *, name: str | None = None, version: str | None = None, **more: Any) -> Self:
+        """An index of a Chroma collection: its name, its digest, and the version that its metadata names (`{"version": "v3"}`).
+
+        The digest is one of ids, texts, metadata and vectors, in the order of the ids: a collection rebuilt from other documents
+        has another, also under the same version. Chroma counts no versions, so that without a label the digest alone tells builds
+        apart; above 200,000 rows there is none.
+
+        Raises:
+            ConfigurationError: Not a Chroma collection, or one of an asynchronous client.
+        """
+        read = chroma.describe(collection)
         if read.stage is not None:
             more.setdefault("stage", read.stage)
         return cls(name or read.name, version or read.version, read.digest, **more)
