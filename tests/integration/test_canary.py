@@ -334,7 +334,7 @@ def test_a_real_app_is_judged_by_its_own_metrics(tmp_path: Path) -> None:
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "uvicorn", "canary_app:app", "--port", str(port), "--log-level", "critical"]
-    environ = {"PYTHONPATH": str(tmp_path), "SPANLINE_HOME": str(tmp_path / "home")}
+    environ = {"PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}", "SPANLINE_HOME": str(tmp_path / "home")}
     scrape = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "fees", "rollouts_pod_template_hash": "app"}}
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "fee-assistant", "static_configs": [scrape]}]}
     with served(command, tmp_path, environ, "app", f"{base}/openapi.json"), httpx.Client(base_url=base) as client:
