@@ -92,9 +92,15 @@ def of_recording(path: Path) -> dict[str, Any]:
         }
         for it in recording["logs"]
     ]  # fmt: skip
+    scope_names = {it["span_id"]: it["scope"]["name"] for it in recording["spans"]}
+
+    def by_scope(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        names = dict.fromkeys(scope_names[it["spanId"]] for it in items)
+        return [{"scope": {"name": name}, "spans": [it for it in items if scope_names[it["spanId"]] == name]} for name in names]
+
     resource = pairs(recording["resource"])
     scopes: dict[str, Any] = {
-        "resourceSpans": [{"resource": {"attributes": resource}, "scopeSpans": [{"scope": {}, "spans": spans}]}],
+        "resourceSpans": [{"resource": {"attributes": resource}, "scopeSpans": by_scope(spans)}],
     }
     if logs:
         scopes["resourceLogs"] = [{"resource": {"attributes": resource}, "scopeLogs": [{"scope": {}, "logRecords": logs}]}]
@@ -117,6 +123,7 @@ def to_proto(found: dict[str, Any]) -> list[bytes]:
             scope_key, item_key = ("scopeSpans", "spans") if key == "resourceSpans" else ("scopeLogs", "logRecords")
             for scope in group[scope_key]:
                 target = getattr(to, scopes).add()
+                target.scope.name = scope["scope"].get("name") or ""
                 for item in scope[item_key]:
                     _item(getattr(target, items).add(), item)
         made.append(request.SerializeToString())
@@ -133,6 +140,10 @@ def _item(to: Any, item: dict[str, Any]) -> None:
         to.start_time_unix_nano, to.end_time_unix_nano = int(item["startTimeUnixNano"]), int(item["endTimeUnixNano"])
         to.status.code = item.get("status", {}).get("code", 0)
         to.status.message = item.get("status", {}).get("message", "")
+        for event in item.get("events") or ():
+            to.events.add(
+                name=event["name"], time_unix_nano=int(event["timeUnixNano"]), attributes=[_pair(pair) for pair in event["attributes"]]
+            )
     else:
         to.event_name = item["eventName"]
         to.time_unix_nano = int(item.get("timeUnixNano", 0))

@@ -98,6 +98,7 @@ class Converter:
     def _records(self) -> Sorter:
         """Records of all runs, to be sorted by the start of their traces; a trace's runs stay together, its owner first."""
         sorter = Sorter(self._memory)
+        self._intake.settle()
         for trace_id, packed in self._store.traces():
             with guard("convert.trace"):
                 self._trace(trace_id, packed, sorter)
@@ -106,7 +107,7 @@ class Converter:
     def _trace(self, trace_id: bytes, packed: list[bytes], sorter: Sorter) -> None:
         dropped = max(len(packed) - MAX_SPANS, 0)
         pieces = [unpack(data) for data in packed[:MAX_SPANS]]
-        pieces += self._unplaced(pieces)
+        pieces += self._unplaced(trace_id, pieces)
         records, left = records_of(
             trace_id,
             pieces,
@@ -122,7 +123,7 @@ class Converter:
         for number, record in enumerate(records):
             sorter.add(struct.pack(">Q16sI", started_ns, trace_id, number), _encode(record))
 
-    def _unplaced(self, pieces: list[Piece]) -> list[Piece]:
+    def _unplaced(self, trace_id: bytes, pieces: list[Piece]) -> list[Piece]:
         """Log records without a trace whose response is in this one."""
         waiting = self._intake.unplaced
         if not waiting:
@@ -130,6 +131,8 @@ class Converter:
         found: list[Piece] = []
         for piece in pieces:
             reading = piece.reading
-            if reading is not None and reading.operation.response_id is not None and not piece.is_log:
+            if reading is None or piece.is_log or reading.operation.response_id is None:
+                continue
+            if not self._intake.shared.is_repeated(trace_id, reading):
                 found += waiting.pop(reading.operation.response_id, ())
         return found

@@ -45,6 +45,7 @@ class Intake:
         self._known: dict[str, int] = {}
         self.unplaced: dict[str, list[Piece]] = {}
         """Log records without a trace, by the response id that they speak of."""
+        self._evaluations: list[tuple[bytes, Piece]] = []
         self.lost = 0
         """Log records that can be joined with nothing."""
         self.shared = SharedResponses()
@@ -144,12 +145,24 @@ class Intake:
             kind=-1, span_id=span_id, parent_id=None, resource=resource, started_ns=time_ns, ended_ns=time_ns, error_type=error,
             reading=reading, evaluation=evaluation, response_id=response if isinstance(response, str) else None,
         )  # fmt: skip
-        if trace_id:
+        if trace_id and evaluation is not None and piece.response_id is not None and len(self._evaluations) < MAX_UNPLACED:
+            self._evaluations.append((trace_id, piece))
+        elif trace_id:
             self._store.add(trace_id, pack(piece))
         elif piece.response_id is not None and len(self.unplaced) < MAX_UNPLACED:
             self.unplaced.setdefault(piece.response_id, []).append(piece)
         else:
             self.lost += 1
+
+    def settle(self) -> None:
+        """All input was read: an evaluation that names a response goes there, else to the trace in which it was made."""
+        known = self.shared.known(piece.response_id for _, piece in self._evaluations if piece.response_id is not None)
+        for trace_id, piece in self._evaluations:
+            if piece.response_id in known:
+                self.unplaced.setdefault(str(piece.response_id), []).append(piece)
+            else:
+                self._store.add(trace_id, pack(piece))
+        self._evaluations = []
 
 
 def _check(trace_id: bytes, span_id: str, started_ns: int, ended_ns: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from collections.abc import Iterable
 from hashlib import blake2b
 
 from spanline.dialects.reader import Reading
@@ -31,6 +32,13 @@ class SharedResponses:
         # Whoever knows the usage counts, then who began first.
         order = reading.started_ns | (0 if operation.usage is not None else 1 << 63)
         self._parts[key % _PARTS].extend((key, _trace(trace_id), order, zlib.crc32(operation.span_id.encode())))
+
+    def known(self, responses: Iterable[str]) -> set[str]:
+        """Those of the responses that some span reports."""
+        wanted = {_hash(response): response for response in responses}
+        if not wanted:
+            return set()
+        return {wanted[key] for part in self._parts for key in part[::4] if key in wanted}
 
     def is_repeated(self, trace_id: bytes, reading: Reading) -> bool:
         """Another trace reports this response too, and it is counted there."""

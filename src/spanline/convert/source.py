@@ -12,7 +12,8 @@ from typing import IO, cast
 from spanline.convert.intake import Intake
 from spanline.convert.large_json import requests
 from spanline.convert.otlp_json import JsonReader, is_request
-from spanline.convert.otlp_proto import ProtoReader, looks_like_request
+from spanline.convert.otlp_proto import ProtoReader
+from spanline.convert.wire import looks_like_request
 
 WHOLE = 16 << 20
 """Bytes of a line, or of a document of several lines, that is read at once; a larger one is read in pieces."""

@@ -67,6 +67,7 @@ class ActiveRun:
         "job",
         "job_event_sent",
         "last_late_ns",
+        "logs",
         "metrics",
         "name_of",
         "open_spans",
@@ -127,6 +128,8 @@ class ActiveRun:
         self.failed = False
         self.aborted = False
         self.readings: list[Any] = []
+        self.logs: list[Any] = []
+        """What log records say of its operations."""
         self.artifacts: list[Artifact] = []
         self.evaluations: list[Evaluation] = []
         self.parameters: dict[str, str] = {}
@@ -176,7 +179,7 @@ class ActiveRun:
 
     def has_lineage(self) -> bool:
         """The run holds an operation, an artifact reference or is a `job()`."""
-        return bool(self.readings or self.artifacts or self.is_job or self.dropped_operations or self.evaluations)
+        return bool(self.readings or self.artifacts or self.is_job or self.dropped_operations or self.evaluations or self.logs)
 
     def touch(self) -> None:
         """Something came after the end: a further terminal event is due."""

@@ -29,7 +29,7 @@ from spanline.runtime.delivery import LedgerHolder, relay_of
 from spanline.runtime.evaluations import LateEvaluations
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
-from spanline.runtime.tracing import export_within, set_up
+from spanline.runtime.tracing import attach_logs, export_within, set_up
 from spanline.settings import Settings, slug
 from spanline.tracing.processor import LineageSpanProcessor
 from spanline.tracing.record import record_of
@@ -200,6 +200,7 @@ class Runtime:
 
     def _tick(self) -> None:
         if self.processor is not None:
+            attach_logs()
             self.processor.sweep()
 
     # Flush and close ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -21,6 +22,8 @@ from spanline.tracing.sampler import LineageSampler
 
 _lock = threading.Lock()
 _processors: dict[int, tuple[TracerProvider, LineageSpanProcessor]] = {}
+_loggers: dict[int, Any] = {}
+"""Logger providers that bear our processor; held, so that no other one gets the id."""
 
 
 def set_up(settings: Settings, provider: Any = None) -> tuple[TracerProvider, LineageSpanProcessor]:
@@ -48,7 +51,43 @@ def set_up(settings: Settings, provider: Any = None) -> tuple[TracerProvider, Li
             known = _processors[id(found)] = (found, processor)
     if not isinstance(propagate.get_global_textmap(), LineagePropagator):
         propagate.set_global_textmap(LineagePropagator(propagate.get_global_textmap()))
+    with guard("tracing.logs"):
+        attach_logs()
     return known
+
+
+def attach_logs() -> None:
+    """Our log processor on the global `LoggerProvider`, as soon as there is one of the SDK; cheap to ask again.
+
+    Where GenAI events are asked for and nobody takes log records, a provider is set that takes them for us alone.
+    """
+    if "opentelemetry.sdk._logs" not in sys.modules and not _asks_for_events():
+        return
+    from opentelemetry._logs import NoOpLoggerProvider, get_logger_provider, set_logger_provider
+    from opentelemetry.sdk._logs import LoggerProvider
+
+    found = get_logger_provider()
+    if not isinstance(found, LoggerProvider):
+        if isinstance(found, NoOpLoggerProvider) or not _asks_for_events():
+            return
+        found = LoggerProvider(resource=_processors_now()[0][0].resource if _processors else None)
+        set_logger_provider(found)
+    with _lock:
+        if id(found) in _loggers:
+            return
+        from spanline.tracing.logs import LineageLogProcessor
+
+        _loggers[id(found)] = found
+        found.add_log_record_processor(LineageLogProcessor(lambda: [processor for _, processor in _processors_now()]))
+
+
+def _asks_for_events() -> bool:
+    """The user asks the official GenAI instrumentations for events."""
+    return os.environ.get("OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT", "").strip().lower() == "true"
+
+
+def _processors_now() -> list[tuple[TracerProvider, LineageSpanProcessor]]:
+    return list(_processors.values())
 
 
 def _build(settings: Settings) -> TracerProvider:

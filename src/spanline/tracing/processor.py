@@ -18,6 +18,7 @@ from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, A
 from spanline.tracing.record import root_job
 
 CLAIMS_KEPT = 10_000
+_NOTHING: dict[str, Any] = {}
 READING_WEIGHT = 1_500
 """Estimated bytes of one reading, for the bound on pending bytes."""
 
@@ -127,7 +128,7 @@ class LineageSpanProcessor(SpanProcessor):
         The job's name is what the attributes at the start say; the conventions want the operation there.
         """
         settings = run.sink.settings
-        started = _plain(span.attributes)
+        started = plain(span.attributes)
         span_id = f"{run.span_id:016x}"
         reading = read(
             started, span_id=span_id, parent_span_id=None, started_ns=0, ended_ns=0, failed=False, service=settings.service,
@@ -137,7 +138,7 @@ class LineageSpanProcessor(SpanProcessor):
         mark_root(run, run_id(run), f"{base}/r/{run.trace_id:032x}" if base else None, job=name)
 
     def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> None:
-        attributes = _plain(span.attributes)
+        attributes = plain(span.attributes)
         if not attributes:
             return
         settings = run.sink.settings
@@ -154,6 +155,7 @@ class LineageSpanProcessor(SpanProcessor):
             ended_ns=span.end_time or 0,
             failed=span.status.status_code is StatusCode.ERROR,
             service=settings.service,
+            **_details(attributes, span),
         )
         if reading is not None:
             run.readings.append(reading)
@@ -245,7 +247,7 @@ class LineageSpanProcessor(SpanProcessor):
         return True
 
 
-def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """A plain dict of attributes. The SDK hands out a proxy of a locked mapping; its copy() is one call, walking it is three for each key."""
     if attributes is None:
         return {}

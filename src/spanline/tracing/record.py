@@ -10,6 +10,7 @@ from spanline.naming import operation_job
 from spanline.record.active import ActiveRun, run_id
 from spanline.record.redact import clean_documents
 from spanline.record.run import JobRef, Outcome, Release, RunRecord
+from spanline.tracing.log_events import joined
 
 
 def job_name_of(run: ActiveRun) -> str:
@@ -100,7 +101,8 @@ def record_of(
         record.parent, record.root = family
     elif parent is not None and run.is_job:
         record.parent = record.root = JobRef(run_id=parent[2], namespace=parent[0], name=parent[1])
-    assemble(record, list(run.readings), run.artifacts, run.dropped_operations)
+    readings = joined(run.readings, run.logs) if run.logs else list(run.readings)
+    assemble(record, readings, run.artifacts, run.dropped_operations)
     record.finite = not (record.evaluations or record.metrics)
     digest = run.sink.digest
     record.artifacts = [artifact if artifact.retrieval is None else clean_documents(artifact, digest) for artifact in record.artifacts]
