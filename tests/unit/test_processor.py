@@ -188,4 +188,4 @@ def test_usage_is_counted_once(sink: MemorySink) -> None:
     record = sink.record
     assert record.usage is not None
     assert (record.usage.input_tokens, record.usage.output_tokens) == (41, 17)
-    assert sum(bool(operation.rollup) for operation in record.operations) == 2
+    assert sum(bool(operation.rollup) for operation in record.operations) == 3

@@ -7,12 +7,13 @@ from operator import attrgetter
 
 import msgspec
 
+from spanline.dialects.loose import tie
 from spanline.dialects.reader import Reading
+from spanline.dialects.rollups import mark_rollups
 from spanline.record.artifact import Artifact, Retrieval
-from spanline.record.run import MAX_OPERATIONS, ModelUsage, Operation, RunRecord, Usage
+from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, ModelUsage, Operation, RunRecord, Usage
 
 _EVIDENCE = {"observed": 2, "declared": 1, "inferred": 0}
-_CALLS = frozenset({"inference", "embedding"})
 _started = attrgetter("started_ns")
 _SUMS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 
@@ -27,48 +28,25 @@ def assemble(record: RunRecord, readings: Iterable[Reading], declared: Iterable[
         dropped: Operations that were counted and not kept.
     """
     ordered = sorted(readings, key=_started)
+    if len({reading.operation.span_id for reading in ordered}) < len(ordered):
+        # An exporter that sent twice.
+        ordered = list({reading.operation.span_id: reading for reading in ordered}.values())
+    for reading in ordered:
+        if reading.loose is not None:
+            tie(ordered)
+            break
     operations = [reading.operation for reading in ordered]
-    mark_rollups(operations)
+    mark_rollups(operations, frozenset([reading.operation.span_id for reading in ordered if reading.repeats]))
     record.usage = total(operations)
     record.artifacts = merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]])
-    record.guardrails = [reading.guardrail for reading in ordered if reading.guardrail is not None]
+    record.guardrails = [outcome for reading in ordered for outcome in _outcomes(reading)]
+    record.evaluations = [*record.evaluations, *[evaluation for reading in ordered for evaluation in reading.evaluations]]
     record.operations_dropped = dropped + max(len(operations) - MAX_OPERATIONS, 0)
     record.operations = operations[:MAX_OPERATIONS]
 
 
-def mark_rollups(operations: list[Operation]) -> None:
-    """Mark the operations that repeat what another one reports.
-
-    Of several inferences with one response id the innermost, or the first, is the one that counts; an inference around
-    another one of the same model without response id of its own is a roll-up too.
-    """
-    calls = [operation for operation in operations if operation.kind in _CALLS]
-    if len(calls) < 2:
-        return
-    parents = {operation.span_id: operation for operation in operations}
-    for operation in calls:
-        outer = parents.get(operation.parent_span_id or "")
-        seen = 0
-        while outer is not None and seen < 64:
-            if outer.kind == operation.kind and (
-                (outer.response_id == operation.response_id)
-                or ((outer.response_id is None or operation.response_id is None) and outer.request_model == operation.request_model)
-            ):
-                outer.rollup = True
-            outer = parents.get(outer.parent_span_id or "")
-            seen += 1
-    first: dict[str, Operation] = {}
-    for operation in calls:
-        if operation.response_id is None or operation.rollup:
-            continue
-        twin = first.setdefault(operation.response_id, operation)
-        if twin is not operation:
-            # Siblings of one response: what has usage counts.
-            if twin.usage is None and operation.usage is not None:
-                twin.rollup = True
-                first[operation.response_id] = operation
-            else:
-                operation.rollup = True
+def _outcomes(reading: Reading) -> tuple[GuardrailOutcome, ...]:
+    return reading.more_guardrails if reading.guardrail is None else (reading.guardrail, *reading.more_guardrails)
 
 
 def total(operations: list[Operation]) -> Usage | None:
@@ -77,7 +55,7 @@ def total(operations: list[Operation]) -> Usage | None:
     by_model: dict[tuple[str | None, str | None, str], ModelUsage] = {}
     for operation in operations:
         said = operation.usage
-        if said is None or operation.rollup or operation.kind not in _CALLS:
+        if said is None or operation.rollup:
             continue
         key = (operation.provider, operation.response_model or operation.request_model, operation.kind)
         model = by_model.get(key)
@@ -91,7 +69,7 @@ def total(operations: list[Operation]) -> Usage | None:
                 usage.input_tokens = (usage.input_tokens or 0) + said.input_tokens
         if said.output_tokens is not None:
             model.output_tokens = (model.output_tokens or 0) + said.output_tokens
-            if operation.kind == "inference":
+            if operation.kind != "embedding":
                 usage.output_tokens = (usage.output_tokens or 0) + said.output_tokens
         for name in _SUMS:
             more = getattr(said, name)

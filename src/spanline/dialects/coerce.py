@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-import msgspec
-
+from spanline.dialects.decode import decoded
 from spanline.naming import clean
-from spanline.record.artifact import Document
+from spanline.record.digest import content_digest
 
 MAX_NAME = 255
+MAX_SUBJECT = 128
+MAX_TEMPLATE = 1 << 20
 MAX_DOCUMENTS = 1000
-MAX_JSON = 4 << 20
 
 _FINISH = {
     "stop": "stop", "end_turn": "stop", "stop_sequence": "stop", "complete": "stop", "completed": "stop", "finished": "stop",
-    "length": "length", "max_tokens": "length", "max_output_tokens": "length", "model_length": "length",
+    "eos": "stop", "end": "stop",
+    "length": "length", "max_tokens": "length", "max_output_tokens": "length", "model_length": "length", "incomplete": "length",
     "tool_calls": "tool_calls", "tool_call": "tool_calls", "tool_use": "tool_calls", "function_call": "tool_calls", "tool-calls": "tool_calls",
     "content_filter": "content_filter", "content-filter": "content_filter", "safety": "content_filter", "recitation": "content_filter",
-    "refusal": "content_filter", "guardrail_intervened": "content_filter",
+    "refusal": "content_filter", "guardrail_intervened": "content_filter", "blocklist": "content_filter",
+    "prohibited_content": "content_filter", "spii": "content_filter",
     "error": "error", "failed": "error",
 }  # fmt: skip
+_EMAIL = re.compile(r"[^\s@]@[^\s@]+\.[A-Za-z]{2}")
+_VENDOR = re.compile(
+    r"(OpenAI|AzureOpenAI|Anthropic|Cohere|Mistral|HuggingFace|Ollama|Google|Bedrock|Groq|Gemini|Vertex|Nvidia)\w*"
+    r"(?:Generator|Embedder|Embedding|Embeddings|LLM|Ranker)\Z"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,127}\Z")
+_ERROR_TYPE = re.compile(r"[A-Za-z_0-9][\w.:/<>-]{0,199}\Z")
 
 
 def text(value: Any) -> str | None:
@@ -56,6 +69,8 @@ def integer(value: Any) -> int | None:
         return value if -(1 << 63) <= value < 1 << 63 else None
     if isinstance(value, float):
         return int(value) if math.isfinite(value) and abs(value) < 1 << 53 else None
+    if isinstance(value, str) and len(value) < 16 and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value)
     return None
 
 
@@ -79,21 +94,99 @@ def number(value: Any) -> float | None:
 
 
 def flag(value: Any) -> bool | None:
-    """A truth value."""
+    """A truth value; also written as a word."""
+    if isinstance(value, str):
+        word = value.lower()
+        return True if word == "true" else False if word == "false" else None
     return value if isinstance(value, bool) else None
 
 
-def decoded(value: Any) -> Any:
-    """A value, decoded from JSON when it is a string of JSON (also doubly encoded)."""
-    for _ in range(2):
-        if isinstance(value, str):
-            if len(value) > MAX_JSON:
-                return None
-            try:
-                value = msgspec.json.decode(value)
-            except (msgspec.DecodeError, RecursionError, UnicodeError):
-                return None
-    return value
+def name(value: Any) -> str | None:
+    """The name of a thing, given by a program: one line, no e-mail address, not a sentence's length; also in JSON's quotes."""
+    if isinstance(value, str) and value[:1] == '"':
+        value = decoded(value)
+    found = text(value)
+    if found is None or len(found) > MAX_SUBJECT or (isinstance(value, str) and "\n" in value) or _EMAIL.search(found):
+        return None
+    return found
+
+
+def version(value: Any) -> str | None:
+    """A version's label; `null` in JSON is none."""
+    found = name(value)
+    return None if found in ("null", "None") else found
+
+
+def has_email(value: str) -> bool:
+    """Whether a text holds an e-mail address."""
+    return "@" in value and _EMAIL.search(value) is not None
+
+
+def locator(value: Any) -> str | None:
+    """The name of a place, which may be a URL: its user part, query and fragment are cut."""
+    found = text(value)
+    if found is not None and "://" in found:
+        scheme, _, rest = found.partition("://")
+        place, slash, path = rest.partition("/")
+        found = f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".partition("?")[0].partition("#")[0]
+    return name(found)
+
+
+def digest_of(value: Any) -> str | None:
+    """`sha256:<hex>` of a template's text, as spanline's own references have it."""
+    return content_digest(value) if isinstance(value, str) and 0 < len(value) <= MAX_TEMPLATE else None
+
+
+def quoted_digest(value: Any) -> str | None:
+    """`digest_of` a text that stands in JSON's quotes."""
+    inner = decoded(value) if isinstance(value, str) and value[:1] == '"' else value
+    return digest_of(inner)
+
+
+def instant(value: Any) -> int | None:
+    """A point in time, RFC 3339, also in JSON's quotes. Unit: nanoseconds of Unix time."""
+    if isinstance(value, str) and value[:1] == '"':
+        value = decoded(value)
+    if not isinstance(value, str) or len(value) > 40:
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return (at - _EPOCH) // _MICROSECOND * 1000
+
+
+def vendor(value: Any) -> str | None:
+    """The provider in a class's name, such as `OpenAIChatGenerator`, or before a model's (`openai/gpt-4o`)."""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return None
+    head, slash, _ = value.partition("/")
+    if slash:
+        return head if head.isidentifier() else None
+    found = _VENDOR.match(value.rpartition(".")[2])
+    return found[1].lower() if found else None
+
+
+def cost(value: Any) -> float | None:
+    """US dollars; 0 is what tools write that do not know the price."""
+    return number(value) or None
+
+
+def identifier(value: Any) -> str | None:
+    """A name that can hold no sentence: letters, digits, `_ . : / -`."""
+    return value if isinstance(value, str) and _IDENTIFIER.match(value) else None
+
+
+def error_type(value: Any) -> str | None:
+    """The type of an error, such as a class's name or a status code; never its message."""
+    found = text(value)
+    return found if found is not None and _ERROR_TYPE.match(found) else None
+
+
+def positive(value: Any) -> int | None:
+    """A count of which 0 means that nothing was said."""
+    return count(value) or None
 
 
 def finish_reasons(value: Any) -> list[str] | None:
@@ -104,53 +197,22 @@ def finish_reasons(value: Any) -> list[str] | None:
         return [_FINISH.get(word.lower(), "other")] if type(word) is str else ["other"]
     if isinstance(value, str):
         value = decoded(value) if value.startswith(("[", '"')) else [value]
+        if isinstance(value, str):
+            value = [value]
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         return None
     words: list[str] = []
     for item in cast(Sequence[Any], value):
-        word = _FINISH.get(item.lower(), "other") if isinstance(item, str) else "other"
-        if word not in words:
+        word = _finish(item)
+        if word is not None and word not in words:
             words.append(word)
     return words or None
 
 
-_documents = msgspec.json.Decoder(tuple[Document, ...])
-
-
-def documents(value: Any) -> tuple[Document, ...] | None:
-    """Retrieved documents: ids, scores, source, version, digest; never their text."""
-    if isinstance(value, str) and len(value) < 1 << 16 and value.isprintable():
-        # As spanline's own operations write them, and many others; without escapes in it, what it holds is clean too.
-        try:
-            found = _documents.decode(value)
-        except msgspec.ValidationError:
-            pass
-        except msgspec.DecodeError:
+def _finish(item: Any) -> str | None:
+    if isinstance(item, str):
+        if not item:
             return None
-        else:
-            if len(found) <= MAX_DOCUMENTS and "\\" not in value and all(0 < len(document.id) <= MAX_NAME for document in found):
-                return found
-    return _documents_of(value)
-
-
-def _documents_of(value: Any) -> tuple[Document, ...] | None:
-    items = decoded(value) if isinstance(value, str) else value
-    if isinstance(items, Mapping):
-        items = cast(Mapping[str, Any], items).get("documents")
-    if not isinstance(items, Sequence) or isinstance(items, (str, bytes)):
-        return None
-    found: list[Document] = []
-    for raw in cast(Sequence[Any], items)[:MAX_DOCUMENTS]:
-        item = decoded(raw) if isinstance(raw, str) else raw
-        if not isinstance(item, Mapping):
-            continue
-        entry = cast(Mapping[str, Any], item)
-        document_id = text(entry.get("id"))
-        if document_id is None:
-            continue
-        found.append(
-            Document(
-                document_id, number(entry.get("score")), text(entry.get("source")), text(entry.get("version")), text(entry.get("digest"))
-            )
-        )
-    return tuple(found)
+        word = item.lower()
+        return _FINISH.get(word) or _FINISH.get(word.rpartition(".")[2], "other")
+    return None if item is None else "other"

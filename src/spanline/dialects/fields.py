@@ -47,7 +47,15 @@ class Fields(msgspec.Struct, gc=False):
     artifacts: tuple[Artifact, ...] | None = None
     prompt_name: str | None = None
     prompt_version: str | None = None
+    prompt_digest: str | None = None
+    said_prompt_name: str | None = None
+    """What users hang on their traces themselves, for all prompts below: the name they declare."""
+    said_prompt_version: str | None = None
+    hub_name: str | None = None
+    hub_version: str | None = None
     index_name: str | None = None
+    index_written: bool | None = None
+    retriever_name: str | None = None
     retrieval_top_k: int | None = None
     documents: tuple[Document, ...] | None = None
     hits: int | None = None
@@ -58,6 +66,15 @@ class Fields(msgspec.Struct, gc=False):
     guardrail_outcome: str | None = None
     guardrail_action: str | None = None
     guardrail_score: float | None = None
+    # An evaluation's score.
+    evaluation_name: str | None = None
+    evaluation_score: float | None = None
+    evaluation_label: str | None = None
+    # How the reader takes it.
+    first_token_ns: int | None = None
+    repeats: bool | None = None
+    parsed: frozenset[str] | None = None
+    """Fields that were found inside of JSON: an edge to what they name is inferred."""
 
 
 FIELDS: tuple[str, ...] = Fields.__struct_fields__

@@ -1,27 +1,46 @@
-"""The reader: one finished span in, one `Reading` out, or None where the span is no operation."""
+"""The reader: one finished span in, one `Reading` out, or None where the span is no operation.
+
+`read` is what the span processor and `spanline convert` share: the first hands over the SDK's attributes, the second plain
+dicts parsed from OTLP. `read_event` reads a log record or span event of the GenAI conventions by the same tables.
+`spanline.dialects.assemble.assemble` makes a record of the readings of one run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+import re
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any, cast, get_args
 
 import msgspec
 
-from spanline.dialects.fields import Fields
-from spanline.dialects.genai import DIALECTS
+import spanline.semconv as s
+from spanline.dialects.artifacts import artifacts_of
+from spanline.dialects.coerce import has_email, locator
+from spanline.dialects.fields import FIELDS, Fields
+from spanline.dialects.genai import EVENTS, SPANLINE
+from spanline.dialects.loose import Loose, loose_prompt
+from spanline.dialects.outcomes import evaluation_of, guardrail_of
+from spanline.dialects.registry import registry
 from spanline.dialects.table import Dialect
-from spanline.naming import model_dataset_name, normalise_provider
-from spanline.record.artifact import Artifact, Retrieval
-from spanline.record.run import GuardrailOutcome, Kind, Operation, Parameters, Usage
+from spanline.naming import normalise_provider
+from spanline.record.artifact import Artifact
+from spanline.record.run import Evaluation, GuardrailOutcome, Kind, Operation, Parameters, Usage
 from spanline.times import rfc3339
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
 
-_MARKERS: tuple[tuple[str, Dialect], ...] = tuple(
-    (marker, dialect) for dialect in sorted(DIALECTS, key=lambda dialect: -dialect.priority) for marker in dialect.markers
-)
+SPAN_NAME = "S:name"
+"""What rows call the span's name."""
+
+Event = tuple[str, Mapping[str, Any] | None, int]
+"""Name, attributes and time (Unix, nanoseconds) of a span event."""
+
+_WORDS = {
+    "inference": "chat", "embedding": "embeddings", "tool": "execute_tool", "agent": "invoke_agent", "workflow": "invoke_workflow",
+}  # fmt: skip
+"""Our kind to the conventions' word, where a dialect has words of its own."""
+_WORD = re.compile(r"[a-z][a-z0-9_.]{0,63}\Z")
 _parameters = attrgetter("temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty", "choices")
 _usage = attrgetter(
     "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens",
@@ -30,7 +49,7 @@ _usage = attrgetter(
 _NO_PARAMETERS = (None,) * 8
 _NO_USAGE = (None,) * 7
 _MODELS = frozenset({"inference", "embedding"})
-_BARE = frozenset({"guardrail", "tool", "agent", "workflow", "other"})
+_NAMES = ("tool_name", "agent_name", "prompt_name", "hub_name", "request_model", "response_model", "guardrail_name", "retriever_name")
 
 
 class Reading(msgspec.Struct, kw_only=True, gc=False):
@@ -40,14 +59,20 @@ class Reading(msgspec.Struct, kw_only=True, gc=False):
     started_ns: int
     artifacts: tuple[Artifact, ...] = ()
     guardrail: GuardrailOutcome | None = None
+    more_guardrails: tuple[GuardrailOutcome, ...] = ()
+    """Of a span on which several guardrails left their outcome."""
+    evaluations: tuple[Evaluation, ...] = ()
+    loose: Loose | None = None
+    """What the span says of a prompt or index that it does not name: `assemble` looks for the name around it."""
+    repeats: bool = False
+    """A span that repeats what the span above it reports, where that one reports."""
 
 
-def dialect_of(attributes: Mapping[str, Any]) -> Dialect | None:
-    """The dialect of a span, told by its attributes; of several the one with the highest priority."""
-    for marker, dialect in _MARKERS:
-        if marker in attributes:
-            return dialect
-    return None
+def dialect_of(attributes: Mapping[str, Any], scope: str | None = None) -> Dialect | None:
+    """The dialect of a span, told by its attributes first, then by its scope; of several the one with the highest priority."""
+    if s.SPANLINE_OPERATION in attributes:
+        return SPANLINE
+    return registry().dialect_of(attributes, scope)
 
 
 def read(
@@ -59,6 +84,9 @@ def read(
     ended_ns: int,
     failed: bool,
     service: str,
+    scope: str | None = None,
+    name: str | None = None,
+    events: Iterable[Event] = (),
 ) -> Reading | None:
     """Read one finished span.
 
@@ -70,17 +98,40 @@ def read(
         ended_ns: Unix time. Unit: nanoseconds.
         failed: The span's status is ERROR.
         service: For the name of an index that nobody named.
+        scope: Name of the instrumentation scope.
+        name: The span's name: some dialects tell an operation by nothing else. It is matched, never kept, except where a dialect
+            puts an identifier there.
+        events: The span's events.
 
     Returns:
         The operation with its artifacts, or None where no dialect knows the span.
     """
-    dialect = dialect_of(attributes)
-    if dialect is None:
-        return None
-    fields = dialect.fields(attributes)
+    if s.SPANLINE_OPERATION in attributes:
+        dialect = SPANLINE
+        fields = dialect.fields(attributes)
+        guardrails: list[GuardrailOutcome] = []
+        evaluations: list[Evaluation] = []
+    else:
+        dialect = registry().dialect_of(attributes, scope)
+        events = list(events)
+        if dialect is None:
+            by_event = registry().by_event
+            dialect = next((by_event[event] for event, _, _ in events if event in by_event), None)
+            if dialect is None:
+                return None
+        fields, guardrails, evaluations = _foreign(dialect, attributes, name, events, span_id)
+        if fields.first_token_ns is not None and fields.time_to_first_token_seconds is None and fields.first_token_ns >= started_ns:
+            fields.time_to_first_token_seconds = (fields.first_token_ns - started_ns) / 1e9
+            fields.streamed = True
     word = fields.operation
-    said = fields.kind or dialect.kinds.get(word or "", "other")
+    said = fields.kind or (dialect.kind_of(word) if word is not None else None) or dialect.kind
+    if said is None:
+        if dialect.sparse:
+            return None
+        said = "other"
     kind = cast(Kind, said if said in KINDS else "other")
+    if word is None or dialect is not SPANLINE:
+        word = _word(word, kind) if dialect is not SPANLINE else kind
     operation = Operation(
         span_id=span_id,
         parent_span_id=parent_span_id,
@@ -113,63 +164,93 @@ def read(
         else fields.guardrail_name if kind == "guardrail"
         else fields.tool_name or fields.agent_name
     )  # fmt: skip
-    operation.name = f"{word or kind} {subject}" if subject else (word or kind)
-    return Reading(
+    operation.name = f"{word} {subject}" if subject else word
+    reading = Reading(
         operation=operation,
         started_ns=started_ns,
-        artifacts=_artifacts(fields, operation, service),
-        guardrail=_guardrail(fields, span_id) if kind == "guardrail" else None,
+        artifacts=artifacts_of(fields, operation, service),
+        guardrail=guardrail_of(fields, span_id) if kind == "guardrail" and not guardrails else None,
     )
+    if dialect is not SPANLINE:
+        reading.more_guardrails, reading.evaluations = tuple(guardrails), tuple(evaluations)
+        reading.repeats = dialect.repeats
+        _loosen(reading, fields, service)
+    return reading
 
 
-def _guardrail(fields: Fields, span_id: str) -> GuardrailOutcome:
-    return GuardrailOutcome(
-        name=fields.guardrail_name or "guardrail",
-        version=fields.guardrail_version,
-        phase=fields.guardrail_phase,
-        outcome=fields.guardrail_outcome or "skip",
-        action=fields.guardrail_action,
-        score=fields.guardrail_score,
-        span_id=span_id,
+def _word(word: str | None, kind: str) -> str:
+    """The conventions' word for what a dialect calls its own way; of other operations its word, where that is a plain one."""
+    if word is not None and SPANLINE.kinds.get(word) == kind:
+        return word
+    return _WORDS.get(kind) or (word if kind == "other" and word is not None and _WORD.match(word) else kind)
+
+
+def read_event(name: str, attributes: Mapping[str, Any]) -> tuple[str, Fields] | None:
+    """Read a log record or event of the GenAI conventions.
+
+    Returns:
+        What it becomes (`fields`, `evaluation`, `guardrail`) and its fields; None for an event that says nothing of an operation.
+    """
+    told = EVENTS.get(name)
+    return (told.becomes, told.table.coerced(attributes)) if told is not None else None
+
+
+def _foreign(
+    dialect: Dialect, attributes: dict[str, Any], name: str | None, events: Iterable[Event], span_id: str
+) -> tuple[Fields, list[GuardrailOutcome], list[Evaluation]]:
+    """Fields of a span that is not spanline's own, with what its events say; nothing in them that could be content."""
+    if name is not None and SPAN_NAME in dialect.by_key:
+        attributes = {**attributes, SPAN_NAME: name}
+    fields = dialect.fields(attributes)
+    guardrails: list[GuardrailOutcome] = []
+    evaluations: list[Evaluation] = []
+    for event, values, time_ns in events:
+        told = dialect.events.get(event) or EVENTS.get(event)
+        if told is None:
+            continue
+        if told.becomes == "first_token":
+            fields.first_token_ns = fields.first_token_ns or time_ns
+            continue
+        said = told.table.coerced(values or {})
+        if told.becomes == "fields":
+            _fill(fields, said)
+        elif told.becomes == "guardrail":
+            guardrails.append(guardrail_of(said, span_id))
+        else:
+            evaluation = evaluation_of(said, time_ns)
+            if evaluation is not None:
+                evaluations.append(evaluation)
+    for field in _NAMES:
+        value = getattr(fields, field)
+        if value is not None and has_email(value):
+            setattr(fields, field, None)
+    fields.index_name = locator(fields.index_name)
+    if dialect.exclusive and fields.input_tokens is not None and normalise_provider(fields.provider) in dialect.exclusive:
+        fields.input_tokens += (fields.cache_read_input_tokens or 0) + (fields.cache_write_input_tokens or 0)
+    if fields.streamed is False:
+        # Some tools call the whole answer's time so.
+        fields.time_to_first_token_seconds = None
+    return fields, guardrails, evaluations
+
+
+def _fill(fields: Fields, said: Fields) -> None:
+    """What an event adds: each field that the span did not say; documents of several events are one list."""
+    for field in FIELDS:
+        value = getattr(said, field)
+        if value is None:
+            continue
+        if field == "documents":
+            fields.documents = (fields.documents or ()) + value
+        elif getattr(fields, field) is None:
+            setattr(fields, field, value)
+
+
+def _loosen(reading: Reading, fields: Fields, service: str) -> None:
+    """Note what is said without a name, for `tie`."""
+    prompt = loose_prompt(fields, service)
+    index = next(
+        (artifact for artifact in reading.artifacts if artifact.kind == "index" and artifact.retrieval and fields.index_name is None), None
     )
-
-
-def _artifacts(fields: Fields, operation: Operation, service: str) -> tuple[Artifact, ...]:
-    """What the operation used: named by the span's references first, else by the conventions' attributes."""
-    named = fields.artifacts or ()
-    kind = operation.kind
-    if not named and kind in _BARE and fields.prompt_name is None:
-        return ()
-    kinds = [artifact.kind for artifact in named]
-    found = named
-    model = operation.response_model or operation.request_model
-    if model and kind in _MODELS and "model" not in kinds:
-        found = (*found, _model(operation.provider, model))
-    if fields.prompt_name is not None and "prompt" not in kinds:
-        found = (*found, Artifact(kind="prompt", name=fields.prompt_name, version=fields.prompt_version))
-    if kind == "retrieval" or kind == "rerank" or fields.documents is not None:
-        return _with_retrieval(fields, operation, service, found)
-    return found
-
-
-@lru_cache(1024)
-def _model(provider: str | None, model: str) -> Artifact:
-    return Artifact(kind="model", name=model_dataset_name(provider, model, None))
-
-
-def _with_retrieval(fields: Fields, operation: Operation, service: str, found: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
-    """Hang the retrieved documents on the index; on `<service>.<retriever>`, inferred, where nobody named one."""
-    documents = fields.documents
-    hits = fields.hits
-    if hits is None and documents is not None:
-        hits = len(documents)
-    facts = Retrieval(top_k=fields.retrieval_top_k, hits=hits, documents=documents or (), span_id=operation.span_id)
-    for position, artifact in enumerate(found):
-        if artifact.kind == "index":
-            return (*found[:position], msgspec.structs.replace(artifact, retrieval=facts), *found[position + 1 :])
-    if fields.index_name is not None:
-        return (*found, Artifact(kind="index", name=fields.index_name, retrieval=facts))
-    if not documents:
-        return found
-    retriever = operation.tool_name or operation.agent_name or "retriever"
-    return (*found, Artifact(kind="index", name=f"{service}.{retriever}", evidence="inferred", retrieval=facts))
+    silent = reading.guardrail is not None and fields.guardrail_outcome is None and fields.guardrail_action is None
+    if prompt is not None or index is not None or silent:
+        reading.loose = Loose(prompt, index, silent)

@@ -4,33 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta, ValidationError, convert
 
 from spanline.dialects import coerce
-from spanline.dialects.fields import Fields, fields_type
+from spanline.dialects.decode import steps_of
+from spanline.dialects.fields import FIELDS, Fields, fields_type
+from spanline.dialects.found import Entry, Found
 
 Coercer = Callable[[Any], Any]
 """From an attribute value to a field value; returns None for what it cannot read, never raises."""
 
+_SCALES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_KNOWN = frozenset(FIELDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One field of one dialect.
+    """One field of one dialect. Of several rows for one field the first that holds something counts.
 
     Args:
-        field: Name of the field in `Fields`.
-        keys: Attribute keys that hold it, the best first.
+        field: Name of the field in `Fields`; `*` where the coercer gives several; `documents.id` and the like are parts of
+            one document.
+        keys: Attribute keys that hold it, the best first; `*` in a key stands for a number (`a.0.b`, `a.1.b`, a list).
         coerce: Reads the value.
         source: Where the row is from: a convention with version, or the package in which it was seen.
+        path: Inside of the value, which is JSON: `choices[].finish_reason`. What is found so is inferred.
+        kinds: Operation kinds for which the row counts; empty for all.
+        unit: Unit of a duration in the recording; the field is in seconds.
+        documented: Read in the source or its documentation, not seen in a recording.
     """
 
     field: str
     keys: tuple[str, ...]
     coerce: Coercer
     source: str = ""
+    path: str = ""
+    kinds: tuple[str, ...] = ()
+    unit: str = "s"
+    documented: bool = False
 
 
 _TYPES: dict[Coercer, Any] = {
@@ -49,27 +64,95 @@ class Dialect:
 
     Args:
         name: Name in the `dialect` property of an operation.
-        markers: Attribute keys of which one shows that a span speaks this dialect.
-        kinds: The dialect's word for an operation to our kind.
+        markers: Attribute keys of which one shows that a span speaks this dialect; `key=value` asks for the value too.
+        kinds: The dialect's word for an operation, in lower case, to our kind; a word may be a pattern (`*retriever`).
         rows: Its fields.
-        priority: Where markers of several dialects are on one span, the highest wins.
+        priority: Where markers of several dialects are on one span, the highest wins; below 20 are conventions that many speak.
+        scopes: Names of instrumentation scopes that speak it; asked where attributes show no dialect above 20. A name that
+            ends in `*` is a beginning.
+        events: Span events by name, and the table that reads their attributes.
+        exclusive: Providers whose input tokens are reported without the cached ones.
+        repeats: Its spans repeat what the span above them reports.
+        kind: Kind of a span that says none.
+        weak: Attribute keys that show this dialect where there is no marker of any.
+        sparse: A span of unknown kind is no operation: the dialect is also spoken by spans that have nothing to do with models.
+        by_events: Names of span events that show it on a span that nothing else tells.
     """
 
-    __slots__ = ("_others", "_special", "_texts", "_type", "by_key", "kinds", "markers", "name", "priority", "rows")
+    __slots__ = (
+        "_others", "_plain", "_special", "_texts", "_type", "_words", "by_events", "by_key", "events", "exclusive", "kind", "kinds",
+        "listed", "markers", "name", "prefixes", "priority", "repeats", "rows", "scopes", "sparse", "weak",
+    )  # fmt: skip
 
-    def __init__(self, name: str, *, markers: tuple[str, ...], kinds: Mapping[str, str], rows: tuple[Row, ...], priority: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        markers: tuple[str, ...],
+        rows: tuple[Row, ...],
+        kinds: Mapping[str, str] | None = None,
+        priority: int = 0,
+        scopes: tuple[str, ...] = (),
+        events: Mapping[str, EventTable] | None = None,
+        exclusive: tuple[str, ...] = (),
+        repeats: bool = False,
+        kind: str | None = None,
+        weak: tuple[str, ...] = (),
+        by_events: tuple[str, ...] = (),
+        sparse: bool = False,
+    ) -> None:
         self.name = name
         self.markers = markers
-        self.kinds = kinds
+        self.kinds = kinds or {}
         self.rows = rows
         self.priority = priority
-        self.by_key: dict[str, tuple[str, int, Coercer]] = {
-            key: (row.field, rank, row.coerce) for row in rows for rank, key in enumerate(row.keys)
-        }
+        self.scopes = scopes
+        self.events = events or {}
+        self.exclusive = exclusive
+        self.repeats = repeats
+        self.kind = kind
+        self.weak = weak
+        self.by_events = by_events
+        self.sparse = sparse
+        self.by_key: dict[str, tuple[Entry, ...]] = {}
+        self.listed: dict[tuple[str, str], tuple[Entry, ...]] = {}
+        self._words: dict[str, str | None] = {}
         self._type: type[Fields] | None = None
-        self._others = frozenset(key for key, (_, rank, _) in self.by_key.items() if rank)
-        self._special = tuple((row.field, row.coerce) for row in rows if row.coerce not in _TYPES)
-        self._texts = attrgetter(*(row.field for row in rows if row.coerce is coerce.text))
+        self._plain: dict[str, tuple[str, Coercer]] = {}
+        taken: set[str] = set()
+        others: set[str] = set()
+        for number, row in enumerate(rows):
+            for position, key in enumerate(row.keys):
+                entry = Entry(row.field, number * 16 + position, _scaled(row), steps_of(row.path), row.kinds)
+                prefix, star, suffix = key.partition("*")
+                if star:
+                    self.listed[prefix, suffix] = (*self.listed.get((prefix, suffix), ()), entry)
+                    continue
+                self.by_key[key] = (*self.by_key.get(key, ()), entry)
+                plain = not position and not row.path and not row.kinds and row.field in _KNOWN and row.unit == "s"
+                if plain and row.field not in self._plain and key not in taken:
+                    self._plain[row.field] = (key, row.coerce)
+                    taken.add(key)
+                else:
+                    others.add(key)
+        self.prefixes = tuple({prefix for prefix, _ in self.listed})
+        self._others = frozenset(others)
+        self._special = tuple((field, read) for field, (_, read) in self._plain.items() if read not in _TYPES)
+        texts = [field for field, (_, read) in self._plain.items() if read is coerce.text]
+        self._texts = attrgetter(*texts) if len(texts) > 1 else None
+
+    def kind_of(self, word: str) -> str | None:
+        """Our kind for the dialect's word, or None where it does not know the word."""
+        try:
+            return self._words[word]
+        except KeyError:
+            lower = word.lower()
+            kind = self.kinds.get(lower)
+            if kind is None:
+                kind = next((kind for pattern, kind in self.kinds.items() if "*" in pattern and fnmatchcase(lower, pattern)), None)
+            if len(self._words) < 1024:
+                self._words[word] = kind
+            return kind
 
     def fields(self, attributes: dict[str, Any]) -> Fields:
         """Fields of one span.
@@ -77,7 +160,7 @@ class Dialect:
         Nearly all spans hold what the conventions say: one call in C takes their fields; what does not fit, on any field, is read
         row by row.
         """
-        if self._others.isdisjoint(attributes):
+        if self._texts is not None and not self.prefixes and self._others.isdisjoint(attributes):
             try:
                 found = convert(attributes, self._type or self._struct())
             except (ValidationError, UnicodeError):
@@ -92,27 +175,39 @@ class Dialect:
 
     def _struct(self) -> type[Fields]:
         """Made at the first span of this dialect: a process meets few of them."""
-        self._type = fields_type(
-            f"{self.name}_fields",
-            {row.field: row.keys[0] for row in self.rows},
-            {row.field: _TYPES[row.coerce] for row in self.rows if row.coerce in _TYPES},
-        )
+        keys = {field: key for field, (key, _) in self._plain.items()}
+        types = {field: _TYPES[read] for field, (_, read) in self._plain.items() if read in _TYPES}
+        self._type = fields_type(f"{self.name}_fields", keys, types)
         return self._type
 
     def coerced(self, attributes: Mapping[str, Any]) -> Fields:
         """Fields of one span, each read by its row's coercer. Cost: one look-up an attribute, whatever the number of rows."""
-        found: dict[str, Any] = {}
-        ranks: dict[str, int] = {}
-        by_key = self.by_key
-        for key, value in attributes.items():
-            entry = by_key.get(key)
-            if entry is None:
-                continue
-            field, rank, read = entry
-            if field in found and ranks[field] <= rank:
-                continue
-            clean = read(value)
-            if clean is not None:
-                found[field] = clean
-                ranks[field] = rank
-        return Fields(**found)
+        found = Found(self)
+        found.take(attributes)
+        return found.fields()
+
+
+class EventTable(NamedTuple):
+    """How the attributes of an event are read, and what becomes of them."""
+
+    becomes: str
+    """`fields` fill what the span did not say, `guardrail` and `evaluation` are outcomes of their own, `first_token` is a time."""
+    table: Dialect
+
+
+def events_of(becomes: str, *rows: Row) -> EventTable:
+    """A table of event attributes."""
+    return EventTable(becomes, Dialect("event", markers=(), rows=rows))
+
+
+def _scaled(row: Row) -> Coercer:
+    scale = _SCALES[row.unit]
+    if scale == 1.0:
+        return row.coerce
+    read = row.coerce
+
+    def scaled(value: Any) -> float | None:
+        found = read(value)
+        return None if found is None else found * scale
+
+    return scaled

@@ -15,6 +15,7 @@ from spanline._guard import report
 from spanline.dialects.reader import read
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
 from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
+from spanline.semconv import SPANLINE_OPERATION
 from spanline.tracing.record import root_job
 
 CLAIMS_KEPT = 10_000
@@ -245,6 +246,18 @@ class LineageSpanProcessor(SpanProcessor):
         except Exception as error:  # noqa: BLE001  as above
             report("processor.flush", error)
         return True
+
+
+def _details(attributes: Mapping[str, Any], span: ReadableSpan) -> dict[str, Any]:
+    """What helps to read a span that is not one of spanline's own."""
+    if SPANLINE_OPERATION in attributes:
+        return _NOTHING
+    scope = span.instrumentation_scope
+    return {
+        "scope": scope.name if scope is not None else None,
+        "name": span.name,
+        "events": [(event.name, event.attributes, event.timestamp) for event in span.events],
+    }
 
 
 def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Artifacts: what one operation used, out of the fields of its span."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from spanline.dialects.fields import Fields
+from spanline.dialects.loose import prompts_of
+from spanline.naming import model_dataset_name
+from spanline.record.artifact import Artifact, Retrieval
+from spanline.record.run import Operation
+
+_MODELS = frozenset({"inference", "embedding"})
+_BARE = frozenset({"guardrail", "tool", "agent", "workflow", "other"})
+
+
+def artifacts_of(fields: Fields, operation: Operation, service: str) -> tuple[Artifact, ...]:
+    """What the operation used: named by the span's references first, else by the conventions' attributes."""
+    named = fields.artifacts or ()
+    kind = operation.kind
+    prompt = fields.prompt_name or fields.said_prompt_name or fields.hub_name
+    if not named and kind in _BARE and prompt is None and fields.index_name is None:
+        return ()
+    kinds = [artifact.kind for artifact in named]
+    found = named
+    model = operation.response_model or operation.request_model
+    if model and kind in _MODELS and "model" not in kinds:
+        found = (*found, _model(operation.provider, model))
+    if prompt is not None and "prompt" not in kinds:
+        found = (*found, *prompts_of(fields))
+    if kind == "retrieval" or kind == "rerank" or fields.documents is not None:
+        return _with_retrieval(fields, operation, service, found)
+    if fields.index_name is not None and "index" not in kinds:
+        role = "output" if fields.index_written else "input"
+        return (*found, Artifact(kind="index", name=fields.index_name, role=role))
+    return found
+
+
+@lru_cache(1024)
+def _model(provider: str | None, model: str) -> Artifact:
+    return Artifact(kind="model", name=model_dataset_name(provider, model, None))
+
+
+def _with_retrieval(fields: Fields, operation: Operation, service: str, found: tuple[Artifact, ...]) -> tuple[Artifact, ...]:
+    """Hang the retrieved documents on the index; on `<service>.<retriever>`, inferred, where nobody named one."""
+    documents = fields.documents
+    hits = fields.hits
+    if hits is None and documents is not None:
+        hits = len(documents)
+    facts = Retrieval(top_k=fields.retrieval_top_k, hits=hits, documents=documents or (), span_id=operation.span_id)
+    for position, artifact in enumerate(found):
+        if artifact.kind == "index":
+            return (*found[:position], msgspec.structs.replace(artifact, retrieval=facts), *found[position + 1 :])
+    if fields.index_name is not None:
+        return (*found, Artifact(kind="index", name=fields.index_name, retrieval=facts))
+    if not documents:
+        return found
+    retriever = fields.retriever_name or operation.tool_name or operation.agent_name or "retriever"
+    return (*found, Artifact(kind="index", name=f"{service}.{retriever}", evidence="inferred", retrieval=facts))

@@ -1,0 +1,135 @@
+"""Loose ends: what a span says of a prompt or an index without naming it, tied to the nearest span that does.
+
+The order is the nearest span above, then one beside it, then one below; what is found so is `inferred`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from spanline.dialects.fields import Fields
+from spanline.record.artifact import Artifact
+
+if TYPE_CHECKING:
+    from spanline.dialects.reader import Reading
+
+MAX_DEPTH = 64
+
+
+class Loose(msgspec.Struct, frozen=True, gc=False):
+    """What is still to be tied."""
+
+    prompt: Artifact | None = None
+    """A template's digest or version; its name is made of the digest, for when no name is found."""
+    index: Artifact | None = None
+    """The index that was made up for documents of which nobody said where they are from."""
+    guardrail: bool = False
+    """A guardrail that does not say what it found."""
+
+
+def loose_prompt(fields: Fields, service: str) -> Artifact | None:
+    """The prompt of a span that gives its template or version and no name."""
+    if fields.prompt_name is not None or fields.said_prompt_name is not None or fields.hub_name is not None:
+        return None
+    digest = fields.prompt_digest
+    if digest is None:
+        return None
+    name = f"{service}.template-{digest.rpartition(':')[2][:12]}"
+    return Artifact(kind="prompt", name=name, version=fields.prompt_version, digest=digest, evidence="inferred")
+
+
+def prompts_of(fields: Fields) -> tuple[Artifact, ...]:
+    """The prompts that a span names: on itself, by what its user declared for all below, by the hub it came from."""
+    parsed = fields.parsed or frozenset[str]()
+    name, version, digest = fields.prompt_name, fields.prompt_version, fields.prompt_digest
+    found: list[Artifact] = []
+    if name is not None:
+        if name == fields.said_prompt_name:
+            version = version or fields.said_prompt_version
+        evidence = "inferred" if "prompt_name" in parsed else "observed"
+        found.append(Artifact(kind="prompt", name=name, version=version, digest=digest, evidence=evidence))
+        digest = None
+    if fields.hub_name is not None:
+        evidence = "inferred" if "hub_name" in parsed else "observed"
+        found.append(Artifact(kind="prompt", name=fields.hub_name, version=fields.hub_version, digest=digest, evidence=evidence))
+        digest = None
+    if name is None and fields.said_prompt_name is not None:
+        version = fields.said_prompt_version
+        found.append(Artifact(kind="prompt", name=fields.said_prompt_name, version=version, digest=digest, evidence="declared"))
+    return tuple(found)
+
+
+def tie(readings: Sequence[Reading]) -> None:
+    """Tie the loose ends of one run's readings, in place."""
+    of_span = {reading.operation.span_id: reading for reading in readings}
+    below: dict[str | None, list[Reading]] = {}
+    for reading in readings:
+        below.setdefault(reading.operation.parent_span_id, []).append(reading)
+    for reading in readings:
+        loose = reading.loose
+        if loose is None:
+            continue
+        reading.loose = None
+        if loose.prompt is not None:
+            named = _around(reading, of_span, below, "prompt")
+            prompt = loose.prompt
+            if named is not None:
+                prompt = msgspec.structs.replace(prompt, name=named.name, version=prompt.version or named.version)
+            reading.artifacts = (*reading.artifacts, prompt)
+        if loose.index is not None:
+            named = _around(reading, of_span, below, "index")
+            if named is not None:
+                tied = msgspec.structs.replace(loose.index, name=named.name, version=named.version, namespace=named.namespace)
+                reading.artifacts = tuple(tied if artifact is loose.index else artifact for artifact in reading.artifacts)
+        if loose.guardrail and reading.guardrail is not None:
+            _judge(reading, of_span, below)
+
+
+def _around(reading: Reading, of_span: dict[str, Reading], below: dict[str | None, list[Reading]], kind: str) -> Artifact | None:
+    """The nearest artifact of a kind: above, beside, below."""
+    above = of_span.get(reading.operation.parent_span_id or "")
+    depth = 0
+    while above is not None and depth < MAX_DEPTH:
+        found = _artifact(above, kind)
+        if found is not None:
+            return found
+        above = of_span.get(above.operation.parent_span_id or "")
+        depth += 1
+    if reading.operation.parent_span_id is not None:
+        beside = [other for other in below.get(reading.operation.parent_span_id, ()) if other is not reading]
+        for other in sorted(beside, key=lambda other: abs(other.started_ns - reading.started_ns)):
+            found = _artifact(other, kind)
+            if found is not None:
+                return found
+    level = below.get(reading.operation.span_id, [])
+    depth = 0
+    while level and depth < MAX_DEPTH:
+        for other in level:
+            found = _artifact(other, kind)
+            if found is not None:
+                return found
+        level = [child for other in level for child in below.get(other.operation.span_id, ())]
+        depth += 1
+    return None
+
+
+def _artifact(reading: Reading, kind: str) -> Artifact | None:
+    for artifact in reading.artifacts:
+        if artifact.kind == kind and artifact.role == "input" and (reading.loose is None or artifact is not reading.loose.index):
+            return artifact
+    return None
+
+
+def _judge(reading: Reading, of_span: dict[str, Reading], below: dict[str | None, list[Reading]]) -> None:
+    """A guardrail that says nothing: it found something when the step around it failed right after it."""
+    parent = of_span.get(reading.operation.parent_span_id or "")
+    guardrail = reading.guardrail
+    if guardrail is None or parent is None:
+        return
+    failed = parent.operation.error_type is not None and all(
+        other.started_ns <= reading.started_ns for other in below.get(parent.operation.span_id, ())
+    )
+    guardrail.outcome = "error" if reading.operation.error_type is not None else "fail" if failed else "pass"
