@@ -60,6 +60,9 @@ def one(name: str, values: str, **labels: str) -> dict[str, str]:
 
 
 OF = {"job": JOB}
+ANY = "*"
+"""A value that depends on which group of rules promtool evaluates first: only that the alert fires is looked at."""
+
 NEW_INDEX, OLD_INDEX = "fees_corpus@commit:def456", "fees_corpus@commit:abc123"
 HOSTILE = "fees & cards/eu"
 
@@ -68,24 +71,26 @@ CASES: dict[str, list[Case]] = {
         Case("a fifth of the requests fails", latency("ok", "0+80x120") | latency("error", "0+20x120"), "90m", [("page", "20%", OF), ("ticket", "20%", OF)]),
         Case("a job's name is quoted in links", latency("ok", "0+80x120", HOSTILE) | latency("error", "0+20x120", HOSTILE), "90m", [("page", "20%", {"job": HOSTILE}), ("ticket", "20%", {"job": HOSTILE})]),
         Case("everything fails since the first request", latency("error", "_x10 5+100x60"), "24m", [("page", "100%", OF)]),
-        Case("one in a hundred fails for hours", latency("ok", "0+99x480") | latency("error", "0+1x480"), "8h", [("ticket", "1%", OF)]),
+        Case("one in fifty fails for hours", latency("ok", "0+98x180") | latency("error", "0+2x180"), "3h", [("ticket", "2%", OF)]),
+        Case("one in twenty-five fails for hours", latency("ok", "0+96x180") | latency("error", "0+4x180"), "3h", [("page", "4%", OF), ("ticket", "4%", OF)]),
+        Case("it began 26 minutes ago, after hours of calm", latency("ok", "0+100x300 30080+80x30") | latency("error", "0x300 20+20x30"), "326m", [("page", ANY, OF), ("ticket", ANY, OF)]),
         Case("it is over: nobody is woken any more", latency("ok", "0+80x60 4800x60") | latency("error", "0+20x60 1200x60"), "110m", [("ticket", "20%", OF)]),
-        Case("fewer fail than is allowed", latency("ok", "0+997x480") | latency("error", "0+3x480"), "8h", []),
-        Case("a handful of requests at night", latency("error", "0 0x11 1x11 2x11 3x11 4x11 5x120"), "3h", []),
+        Case("fewer fail than is allowed", latency("ok", "0+997x180") | latency("error", "0+3x180"), "3h", []),
+        Case("a dozen requests at night", latency("error", " ".join(f"{n}x4" for n in range(13))), "60m", []),
         Case("clients go away", latency("ok", "0+50x120") | latency("aborted", "0+50x120"), "90m", []),
-        Case("one bad minute", latency("ok", "0+100x240 24020+100x1 24120+100x60") | latency("error", "0+0x240 80+0x62"), "255m", []),
+        Case("one bad minute", latency("ok", "0+100x240 24000x0 24100+100x60") | latency("error", "0x240 100x62"), "246m", []),
     ],
     "LlmLatencyBudgetBurn": [
         Case("two of five answers are slow", within(40, 120), "90m", [("page", "40%", OF), ("ticket", "40%", OF)]),
-        Case("one of ten is slow for hours", within(10, 480), "8h", [("ticket", "10%", OF)]),
-        Case("as promised", within(4, 480), "8h", []),
+        Case("one of ten is slow for hours", within(10, 180), "3h", [("ticket", "10%", OF)]),
+        Case("as promised", within(4, 180), "3h", []),
         Case("failed requests are none of it", within(0, 120) | latency("error", "0+100x120"), "90m", []),
     ],
     "RagEmptyRetrievalBudgetBurn": [
         Case("the new index finds nothing, the old one is fine", retrievals(NEW_INDEX, hit="0+2x120", empty="0+8x120") | retrievals(OLD_INDEX, hit="0+90x120"), "90m",
              [("page", "80%", {**OF, "index_version": NEW_INDEX}), ("ticket", "80%", {**OF, "index_version": NEW_INDEX})]),
-        Case("a tenth is empty for hours", retrievals(OLD_INDEX, hit="0+90x480", empty="0+10x480"), "8h", [("ticket", "10%", {**OF, "index_version": OLD_INDEX})]),
-        Case("as promised", retrievals(OLD_INDEX, hit="0+97x480", empty="0+3x480"), "8h", []),
+        Case("a tenth is empty for hours", retrievals(OLD_INDEX, hit="0+90x180", empty="0+10x180"), "3h", [("ticket", "10%", {**OF, "index_version": OLD_INDEX})]),
+        Case("as promised", retrievals(OLD_INDEX, hit="0+97x180", empty="0+3x180"), "3h", []),
         Case("errors are none of it", retrievals(OLD_INDEX, hit="0+50x120", error="0+50x120"), "90m", []),
     ],
     "LlmGuardrailBudgetBurn": [
@@ -93,7 +98,7 @@ CASES: dict[str, list[Case]] = {
              [("page", "50%", {**OF, "guardrail": "fee-schema"}), ("ticket", "50%", {**OF, "guardrail": "fee-schema"})]),
         Case("a rule does not work", verdicts("fee-schema", passed="0+60x120", error="0+40x120"), "90m",
              [("page", "40%", {**OF, "guardrail": "fee-schema"}), ("ticket", "40%", {**OF, "guardrail": "fee-schema"})]),
-        Case("as promised", verdicts("fee-schema", passed="0+97x480", failed="0+3x480"), "8h", []),
+        Case("as promised", verdicts("fee-schema", passed="0+97x180", failed="0+3x180"), "3h", []),
         Case("skipped on purpose", verdicts("fee-schema", passed="0+10x120", skip="0+90x120"), "90m", []),
     ],
     "LlmVersionConflict": [
@@ -102,42 +107,47 @@ CASES: dict[str, list[Case]] = {
         Case("an hour later", one("spanline_version_conflicts_total", "_x90 1+0x120", kind="prompt"), "152m", []),
     ],
     "LlmEvaluationRegressed": [
-        Case("0.9 yesterday, 0.5 now", scores("0+0.9x1560 1404.5+0.5x80", "0+1x1640"), "1635m", [("ticket", "0.50", {**OF, "evaluation": "faithfulness"})]),
-        Case("a little worse", scores("0+0.9x1560 1404.85+0.85x80", "0+1x1640"), "1635m", []),
-        Case("five judged answers are no trend", scores("0+0.9x1560 1404x10 1404.5x10 1405x10 1405.5x10 1406x10 1406x30", "0+1x1560 1560x10 1561x10 1562x10 1563x10 1564x10 1564x30"), "1635m", []),
+        Case("0.875 before, 0.6875 now", scores("0+0.875x180 158.1875+0.6875x80", "0+1x260"), "256m", [("ticket", "0.69", {**OF, "evaluation": "faithfulness"})]),
+        Case("a little worse", scores("0+0.875x180 158.3125+0.8125x80", "0+1x260"), "256m", []),
+        Case("three judged answers an hour are no trend", scores("0+0.875x180 157.5x20 158x20 158.5x20 159x20 159.5x20", "0+1x180 180x20 181x20 182x20 183x20 184x20"), "270m", []),
     ],
     "LlmServiceDown": [
         Case("no instance answers", one("up", "1x30 0x30") | one("llm_requests_in_flight", "0x30"), "40m", [("page", "0", OF)]),
         Case("one of two answers", one("up", "1x30 0x30") | one("up", "1x60", instance="b:8000") | one("llm_requests_in_flight", "0x30"), "40m", []),
         Case("a target that is none of ours", one("up", "0x60", job="node"), "40m", []),
-        Case("a restart", one("up", "1x30 0x3 1x30") | one("llm_requests_in_flight", "0x60"), "40m", []),
+        Case("a restart", one("up", "1x30 0x3 1x30") | one("llm_requests_in_flight", "0x60"), "32m", []),
     ],
     "SpanlineLineageLag": [
         Case("a consumer is away", one("spanline_relay_lag_seconds", "0+60x60", consumer="marquez"), "20m", [("ticket", "20m 0s", {**OF, "consumer": "marquez"})]),
+        Case("not for long yet", one("spanline_relay_lag_seconds", "0+60x60", consumer="marquez"), "12m", []),
         Case("it came back", one("spanline_relay_lag_seconds", "0+60x8 0x30", consumer="marquez"), "20m", []),
         Case("always a little behind", one("spanline_relay_lag_seconds", "200x60", consumer="marquez"), "40m", []),
     ],
     "SpanlineJournalBacklog": [
         Case("four fifths of the journal wait", one("spanline_journal_backlog_bytes", "419430400x30"), "20m", [("page", "400Mi", {**OF, "instance": "a:8000"})]),
-        Case("a tenth", one("spanline_journal_backlog_bytes", "50000000x30"), "20m", []),
+        Case("half of it", one("spanline_journal_backlog_bytes", "268435456x30"), "20m", []),
+        Case("not for long yet", one("spanline_journal_backlog_bytes", "0x10 419430400x30"), "15m", []),
     ],
     "SpanlineEventsParked": [
         Case("three events were refused", one("spanline_parked_events", "0x5 3x30", consumer="marquez"), "20m", [("ticket", "3", {**OF, "consumer": "marquez"})]),
+        Case("not for long yet", one("spanline_parked_events", "0x5 3x30", consumer="marquez"), "8m", []),
         Case("they were tried again", one("spanline_parked_events", "0x5 3x10 0x30", consumer="marquez"), "20m", []),
     ],
     "SpanlineEventsDropped": [
-        Case("the first of a kind", one("spanline_dropped_total", "_x90 4+0x60", reason="disk"), "91m", [("ticket", "", {**OF, "reason": "disk"})]),
+        Case("the first of a kind", one("spanline_dropped_total", "_x90 1+0x60", reason="disk_full"), "91m", [("ticket", "", {**OF, "reason": "disk_full"})]),
         Case("a consumer's own settings leave out", one("spanline_dropped_total", "_x90 4+1x60", reason="thinned"), "91m", []),
-        Case("long ago", one("spanline_dropped_total", "4+0x200", reason="disk"), "120m", []),
+        Case("more of a kind", one("spanline_dropped_total", "1+0x90 3+0x60", reason="spans"), "95m", [("ticket", "", {**OF, "reason": "spans"})]),
+        Case("long ago", one("spanline_dropped_total", "4+0x200", reason="disk_full"), "120m", []),
     ],
     "SpanlineInternalErrors": [
         Case("the first of a place", one("spanline_internal_errors_total", "_x90 1+0x60", site="metrics"), "91m", [("ticket", "", {**OF, "site": "metrics"})]),
+        Case("more of a place", one("spanline_internal_errors_total", "1+0x90 3+0x60", site="metrics"), "95m", [("ticket", "", {**OF, "site": "metrics"})]),
         Case("long ago", one("spanline_internal_errors_total", "1+0x200", site="metrics"), "120m", []),
     ],
 }  # fmt: skip
 
 
-_EVERY = {"LlmEvaluationRegressed": "15m"} | {name: "2m" for name in CASES if name.endswith("BudgetBurn")}
+_EVERY = {name: "2m" for name in CASES if name.endswith(("BudgetBurn", "Regressed"))}
 """Long stories in longer steps: each step evaluates all rules."""
 
 
@@ -155,11 +165,25 @@ def _document(name: str, cases: list[Case]) -> dict[str, Any]:
             "name": case.what,
             "interval": "1m",
             "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
-            "alert_rule_test": [{"eval_time": case.at, "alertname": name, "exp_alerts": [_expected(name, *fired) for fired in case.fires]}],
+            **_asked(name, case),
         }
         for case in cases
     ]
     return {"rule_files": ["../rules/spanline.rules.yml"], "evaluation_interval": _EVERY.get(name, "1m"), "tests": tests}
+
+
+def _asked(name: str, case: Case) -> dict[str, Any]:
+    if any(value == ANY for _, value, _ in case.fires):
+        firing = {"alertname": name, "alertstate": "firing"}
+        samples = [
+            {"labels": f"ALERTS{_selector({**firing, **labels, 'severity': severity})}", "value": 1} for severity, _, labels in case.fires
+        ]
+        return {"promql_expr_test": [{"expr": f"ALERTS{_selector(firing)}", "eval_time": case.at, "exp_samples": samples}]}
+    return {"alert_rule_test": [{"eval_time": case.at, "alertname": name, "exp_alerts": [_expected(name, *fired) for fired in case.fires]}]}
+
+
+def _selector(labels: dict[str, str]) -> str:
+    return "{" + ",".join(f'{label}="{value}"' for label, value in labels.items()) + "}"
 
 
 def _expected(name: str, severity: str, value: str, labels: dict[str, str]) -> dict[str, Any]:

@@ -107,7 +107,10 @@ def test_rows_from_jaeger_lead_to_runs(tmp_path: Path) -> None:
         if panel.get("datasource", {}).get("type") == "jaeger"
     }
     (tmp_path / "jaeger").mkdir()
-    with jaeger(tmp_path / "jaeger") as store, stand(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=store.otlp_http) as service:
+    with (
+        jaeger(tmp_path / "jaeger") as store,
+        stand(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=store.otlp_http, OTEL_BSP_SCHEDULE_DELAY="200") as service,
+    ):
 
         def ask(**wanted: Any) -> str:
             return httpx.post(f"{service.url}/chat", params=wanted).headers["x-trace-id"]
