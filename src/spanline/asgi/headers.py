@@ -16,6 +16,12 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 """A request id is kept as sent when it matches (contract.md, `spanline_trace`)."""
 
 
+def is_request_id(text: str) -> bool:
+    """Whether it may be kept as sent."""
+    # Most are plain letters and digits; those with a dash or a dot are looked at.
+    return (text.isalnum() and text.isascii() and len(text) <= 128) or REQUEST_ID.match(text) is not None
+
+
 class HeaderReader:
     """Picks headers by name. Immutable: one serves all requests.
 
@@ -59,7 +65,7 @@ class HeaderReader:
             elif name in _OTHERS:
                 others[name] = value
         request_id = facts.get("request_id")
-        if request_id is not None and not REQUEST_ID.match(request_id):
+        if request_id is not None and not is_request_id(request_id):
             del facts["request_id"]
         return carrier, facts, others
 

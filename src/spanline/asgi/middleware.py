@@ -75,6 +75,7 @@ class SpanlineMiddleware:
         settings: Settings = runtime.settings
         self._exact = frozenset(path for path in settings.excluded if not path.endswith("*"))
         self._prefixes = tuple(path[:-1] for path in settings.excluded if path.endswith("*"))
+        self._excludes = bool(settings.excluded)
         self._trust = settings.trust_remote == "always"
         self._tracing = "traces" in settings.features or "lineage" in settings.features
         self._headers = HeaderReader(settings, propagate.get_global_textmap().fields if self._tracing else None)
@@ -97,7 +98,7 @@ class SpanlineMiddleware:
         if page is not None:
             await page(scope, receive, send)
             return
-        if self._excluded(scope["path"]):
+        if self._excludes and self._excluded(scope["path"]):
             await self.app(scope, receive, send)
             return
         exchange: Exchange | None = None
@@ -122,7 +123,7 @@ class SpanlineMiddleware:
                 otel_context.detach(token)
 
     def _excluded(self, path: str) -> bool:
-        return path in self._exact or (bool(self._prefixes) and path.startswith(self._prefixes))
+        return path in self._exact or path.startswith(self._prefixes)
 
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         if scope.get("spanline") is not None:

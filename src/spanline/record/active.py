@@ -52,81 +52,49 @@ class ActiveRun:
     finished span, context by the user. Thread-safety: appends and single assignments only; `finish` takes what is there.
     """
 
-    __slots__ = (
-        "aborted",
-        "artifacts",
-        "children",
-        "dropped_operations",
-        "ended_ns",
-        "environment",
-        "error_type",
-        "evaluations",
-        "failed",
-        "http_status_code",
-        "is_job",
-        "job",
-        "job_event_sent",
-        "last_late_ns",
-        "logs",
-        "metrics",
-        "name_of",
-        "open_spans",
-        "owner",
-        "parameters",
-        "parent_link",
-        "parent_run",
-        "readings",
-        "record",
-        "request_id",
-        "root_name",
-        "route",
-        "sampled",
-        "sequence",
-        "session",
-        "sink",
-        "source_path",
-        "span",
-        "span_id",
-        "start_sent",
-        "started_ns",
-        "subject",
-        "tags",
-        "tenant",
-        "trace_id",
-        "weight",
-    )  # fmt: skip
+    # Most of it stays at its default in most runs, so defaults live on the class.
+    span: Any = None
+    trace_id: int = 0
+    span_id: int = 0
+    owner: bool = True
+    """False for a child run: the trace's run belongs to another job."""
+    parent_link: tuple[str, str] | None = None
+    """`(namespace, job)` of the owner, from the remote tracestate entry."""
+    parent_run: ActiveRun | None = None
+    """The enclosing run, or the one that claimed the trace first."""
+    sampled: bool = True
+    started_ns: int = 0
+    ended_ns: int = 0
+    job: str | None = None
+    """The job's name once it is settled."""
+    name_of: Callable[[], str] | None = None
+    """Tells the job's name as far as it is known (the route is matched late)."""
+    root_name: str | None = None
+    route: str | None = None
+    is_job: bool = False
+    request_id: str | None = None
+    tenant: str | None = None
+    subject: str | None = None
+    session: str | None = None
+    environment: str | None = None
+    http_status_code: int | None = None
+    error_type: str | None = None
+    failed: bool = False
+    aborted: bool = False
+    source_path: str | None = None
+    dropped_operations: int = 0
+    open_spans: int = 0
+    children: int = 0
+    weight: int = 0
+    sequence: int = 0
+    start_sent: bool = False
+    job_event_sent: bool = False
+    last_late_ns: int = 0
+    record: RunRecord | None = None
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.span: Any = None
-        self.trace_id = 0
-        self.span_id = 0
-        self.owner = True
-        """False for a child run: the trace's run belongs to another job."""
-        self.parent_link: tuple[str, str] | None = None
-        """`(namespace, job)` of the owner, from the remote tracestate entry."""
-        self.parent_run: ActiveRun | None = None
-        """The enclosing run, or the one that claimed the trace first."""
-        self.sampled = True
-        self.started_ns = 0
-        self.ended_ns = 0
-        self.job: str | None = None
-        """The job's name once it is settled."""
-        self.name_of: Callable[[], str] | None = None
-        """Tells the job's name as far as it is known (the route is matched late)."""
-        self.root_name: str | None = None
-        self.route: str | None = None
-        self.is_job = False
-        self.request_id: str | None = None
-        self.tenant: str | None = None
-        self.subject: str | None = None
-        self.session: str | None = None
-        self.environment: str | None = None
         self.tags: dict[str, str] = {}
-        self.http_status_code: int | None = None
-        self.error_type: str | None = None
-        self.failed = False
-        self.aborted = False
         self.readings: list[Any] = []
         self.logs: list[Any] = []
         """What log records say of its operations."""
@@ -134,16 +102,6 @@ class ActiveRun:
         self.evaluations: list[Evaluation] = []
         self.parameters: dict[str, str] = {}
         self.metrics: dict[str, float] = {}
-        self.source_path: str | None = None
-        self.dropped_operations = 0
-        self.open_spans = 0
-        self.children = 0
-        self.weight = 0
-        self.sequence = 0
-        self.start_sent = False
-        self.job_event_sent = False
-        self.last_late_ns = 0
-        self.record: RunRecord | None = None
 
     def job_name(self) -> str:
         """The job's name, as far as it is known now."""
