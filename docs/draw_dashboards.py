@@ -123,12 +123,11 @@ def lines(axes: Axes, panel: dict[str, Any], service: Stand, start: float, end: 
         for exemplar in service.prometheus.exemplars(asked(target["expr"]), end - start)
     ]
     if dots:
+        dots = _some(dots)
         top = axes.get_ylim()[1]
         # A counter's dot has no height of its own: Grafana puts it at its value, which is a count.
-        heights = [dot["value"] if unit == "s" else top * 0.97 for dot in ({**d, "value": float(d["value"])} for d in dots[-150:])]
-        axes.scatter(
-            [float(dot["timestamp"]) - start for dot in dots[-150:]], heights, marker="D", s=4, color="#2f9e44", zorder=3, linewidths=0
-        )
+        heights = [float(dot["value"]) if unit == "s" else top * 0.97 for dot in dots]
+        axes.scatter([float(dot["timestamp"]) - start for dot in dots], heights, marker="D", s=4, color="#2f9e44", zorder=3, linewidths=0)
     if custom["thresholdsStyle"]["mode"] == "line":
         axes.axhline(
             panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"], color=NAMED["red"], linewidth=0.6, linestyle="--"
@@ -177,7 +176,7 @@ def heat(axes: Axes, panel: dict[str, Any], service: Stand, start: float, end: f
     each = [rows[0], *([max(0.0, high - low) for high, low in zip(above, below, strict=True)] for below, above in pairwise(rows))]
     axes.imshow(each, aspect="auto", origin="lower", cmap="Blues", extent=(moments[0], moments[-1], 0, len(each)), interpolation="nearest")
     axes.set_yticks([place + 0.5 for place in range(len(found))], [one[1]["le"] for one in found], fontsize=4.5)
-    dots = service.prometheus.exemplars(asked(target["expr"]), end - start)[-150:]
+    dots = _some(service.prometheus.exemplars(asked(target["expr"]), end - start))
     bounds = [float(one[1]["le"]) for one in found]
     heights = [next(place for place, bound in enumerate(bounds) if float(dot["value"]) <= bound) + 0.5 for dot in dots]
     axes.scatter([float(dot["timestamp"]) - start for dot in dots], heights, marker="D", s=4, color="#c2255c", zorder=3, linewidths=0)
@@ -237,6 +236,10 @@ def words(axes: Axes, panel: dict[str, Any], service: Stand, start: float, end: 
     axes.axis("off")
     text = panel["options"]["content"].replace("**", "").replace("*", "").split("](")[0].replace("[", "")
     axes.text(0, 1, "\n".join(_wrapped(text, 40)), va="top", transform=axes.transAxes, fontsize=5)
+
+
+def _some(dots: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(dots, key=lambda dot: dot["timestamp"])[:: max(1, len(dots) // 150)]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

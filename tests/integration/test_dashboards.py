@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,7 @@ import pytest
 
 from spanline.deploy.generate import boards
 from tests.board_stand import JOB, Stand, stand
+from tests.requirements import server
 from tests.servers.child import eventually
 from tests.servers.observability import jaeger
 
@@ -150,3 +152,37 @@ def test_rows_from_jaeger_lead_to_runs(tmp_path: Path) -> None:
             ]
             == slow
         )
+
+
+USED = "llm_artifact_last_used_timestamp_seconds"
+
+
+def told(expr: str, series: dict[str, str], at: str, tmp_path: Path) -> list[str]:
+    """What an expression of a board says at a moment of a story (a sample a minute), by promtool: the artifacts it names."""
+    test = {"interval": "1m", "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": [{"labels": '{never="this"}', "value": 0}]}]}  # fmt: skip
+    file = tmp_path / "story.yml"
+    file.write_text(json.dumps({"rule_files": [], "evaluation_interval": "1m", "tests": [test]}))
+    done = subprocess.run([str(server("promtool")), "test", "rules", str(file)], capture_output=True, text=True, check=False, timeout=30)
+    got = (done.stdout + done.stderr).partition("got:")[2]
+    return sorted(re.findall(r'artifact="([^"]+)"', got))
+
+
+def test_new_and_old_versions_are_told_apart(tmp_path: Path) -> None:
+    """`old` is used for an hour and then no more, `new` from then on; the process restarts in between."""
+    use = {
+        f'{USED}{{job="a",instance="1",kind="index",artifact="i@old"}}': "0+60x60 3600x100",
+        f'{USED}{{job="a",instance="1",kind="index",artifact="i@new"}}': "_x61 3660+60x100",
+        f'{USED}{{job="a",instance="1",kind="prompt",artifact="p@v7"}}': "0+60x90 _x3 5640+60x70",
+    }
+    (fresh,) = (a["expr"] for a in boards()["spanline-incident"]["annotations"]["list"] if a["name"] == "New versions")
+    assert told(as_sent(fresh), use, "64m", tmp_path) == ["i@new"]
+    assert told(as_sent(fresh), use, "80m", tmp_path) == []
+    assert told(as_sent(fresh), use, "95m", tmp_path) == [], "a restart makes no version new"
+    panels = {
+        panel["title"]: panel["targets"][0].get("expr", "") for panel in boards()["spanline-incident"]["panels"] if "targets" in panel
+    }
+    assert told(as_sent(panels["New versions"]), use, "90m", tmp_path) == ["i@new"]
+    assert told(as_sent(panels["New versions"]), use, "150m", tmp_path) == []
+    assert told(as_sent(panels["Versions no longer used"]), use, "90m", tmp_path) == ["i@old"]
+    assert told(as_sent(panels["Versions no longer used"]), use, "65m", tmp_path) == []

@@ -86,9 +86,12 @@ def _variables() -> list[dict[str, Any]]:
 
 
 def version_changes() -> str:
-    """One for each version of a model, prompt or index in its first five minutes; a version of the last day is not new."""
+    """One for each version of a model, prompt or index in its first five minutes; a version of the last day is not new.
+
+    In steps of five minutes: this is asked at each point of a graph, and a day of scrapes at each would be hundreds of millions of samples.
+    """
     chosen = BOARD.select(_USED, 'kind=~"model|prompt|index|corpus"')
-    return f"count by (kind, artifact) ({chosen}) unless count by (kind, artifact) (last_over_time({chosen}[1d] offset 5m))"
+    return f"count by (kind, artifact) ({chosen}) unless count by (kind, artifact) (last_over_time({chosen}[1d:5m] offset 5m))"
 
 
 def _annotations() -> list[dict[str, Any]]:

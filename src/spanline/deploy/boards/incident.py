@@ -56,7 +56,7 @@ def _wrong() -> list[tuple[int, dict[str, Any]]]:
 
 def _changed() -> list[tuple[int, dict[str, Any]]]:
     chosen = BOARD.select(_USED)
-    new = f"1000 * max by (kind, artifact) ({chosen}) unless max by (kind, artifact) (last_over_time({chosen}[1d] offset 1h))"
+    new = f"1000 * max by (kind, artifact) ({chosen}) unless max by (kind, artifact) (last_over_time({chosen}[1d:5m] offset 1h))"
     left = f"1000 * max by (kind, artifact) (last_over_time({chosen}[2h])) < 1000 * (time() - 600) > 1000 * (time() - 7200)"
     conflicts = BOARD.risen("spanline_version_conflicts_total", by=("job", "kind"), window="1h")
     restarts = 'sum by (job) (changes(process_start_time_seconds{job=~"$job"}[1h]))'
