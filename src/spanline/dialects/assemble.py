@@ -9,7 +9,7 @@ import msgspec
 
 from spanline.dialects.loose import tie
 from spanline.dialects.reader import Reading
-from spanline.dialects.rollups import mark_rollups
+from spanline.dialects.rollups import Answers, mark_rollups
 from spanline.record.artifact import Artifact, Retrieval
 from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, ModelUsage, Operation, RunRecord, Usage
 
@@ -18,7 +18,9 @@ _started = attrgetter("started_ns")
 _SUMS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 
 
-def assemble(record: RunRecord, readings: Iterable[Reading], declared: Iterable[Artifact], dropped: int) -> None:
+def assemble(
+    record: RunRecord, readings: Iterable[Reading], declared: Iterable[Artifact], dropped: int, answers: Answers | None = None
+) -> None:
     """Fill the record from its readings, in the order of their start.
 
     Args:
@@ -26,17 +28,20 @@ def assemble(record: RunRecord, readings: Iterable[Reading], declared: Iterable[
         readings: What the spans said, in any order.
         declared: References given to the run itself (`job()`, `context()`).
         dropped: Operations that were counted and not kept.
+        answers: What other traces have counted.
     """
     ordered = sorted(readings, key=_started)
     if len({reading.operation.span_id for reading in ordered}) < len(ordered):
         # An exporter that sent twice.
         ordered = list({reading.operation.span_id: reading for reading in ordered}.values())
-    for reading in ordered:
-        if reading.loose is not None:
-            tie(ordered)
-            break
+    foreign = [reading for reading in ordered if reading.operation.dialect != "spanline"]
+    if any(reading.loose is not None for reading in foreign):
+        tie(ordered)
     operations = [reading.operation for reading in ordered]
     mark_rollups(operations, frozenset([reading.operation.span_id for reading in ordered if reading.repeats]))
+    if answers is not None:
+        for reading in foreign:
+            answers.meet(record.trace_id, reading)
     record.usage = total(operations)
     record.artifacts = merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]])
     record.guardrails = [outcome for reading in ordered for outcome in _outcomes(reading)]

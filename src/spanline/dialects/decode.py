@@ -28,17 +28,21 @@ def decoded(value: Any) -> Any:
     Returns:
         The decoded value, which may be a text that was encoded; None for a string that is neither, or is too long.
     """
+    outer: Any = None
     for _ in range(_LEVELS):
         if not isinstance(value, str):
             return value
         if not value or len(value) > MAX_JSON:
-            return None
+            return outer
         if value[0] not in _JSON_STARTS:
-            return _python(value)
+            found = _python(value)
+            return outer if found is None else found
         try:
             value = msgspec.json.decode(value)
         except (msgspec.DecodeError, RecursionError, UnicodeError):
-            return _python(value)
+            found = _python(value)
+            return outer if found is None else found
+        outer = value
     return value
 
 

@@ -76,6 +76,7 @@ ROWS: tuple[Row, ...] = (
     Row("tool_name", (s.TOOL_NAME,), text, _LANGCHAIN),
     Row("agent_name", (s.AGENT_NAME, s.WORKFLOW_NAME), text, _LANGCHAIN),
     Row("error_type", (s.ERROR_TYPE,), error_type, _GENAI),
+    Row("finish_reasons", ("gen_ai.output.messages",), finish_reasons, "seen in logfire 5.2.0", path="[].finish_reason"),
 )
 
 EVALUATION = events_of(
@@ -105,6 +106,7 @@ _OURS_FIRST = tuple(
         row.source,
     )
     for row in ROWS
+    if not row.path
 )
 
 OWN_ROWS: tuple[Row, ...] = (

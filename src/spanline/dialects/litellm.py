@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import cost, flag, name, positive, text, vendor
+from spanline.dialects.coerce import cost, finish_reasons, flag, name, positive, text, vendor
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.table import Dialect, Row
@@ -54,7 +54,10 @@ def _raw(vendor_name: str) -> tuple[Row, ...]:
         ("service_tier", "service_tier", text),
         (ALL, "usage", usage),
     )
-    return tuple(Row(field, (f"{begin}{member}",), read, _RAW, documented=not seen) for field, member, read in rows)
+    return (
+        *(Row(field, (f"{begin}{member}",), read, _RAW, documented=not seen) for field, member, read in rows),
+        Row("finish_reasons", (f"{begin}choices",), finish_reasons, _RAW, path="[].finish_reason", documented=not seen),
+    )
 
 
 LITELLM = Dialect(

@@ -83,7 +83,7 @@ OPENLLMETRY = Dialect(
     scopes=(
         "opentelemetry.instrumentation.openai.v1", "opentelemetry.instrumentation.openai.v0", "opentelemetry.instrumentation.anthropic",
         "opentelemetry.instrumentation.langchain", "opentelemetry.instrumentation.llamaindex", "opentelemetry.instrumentation.haystack",
-        "opentelemetry.instrumentation.crewai*", "opentelemetry.instrumentation.mcp*", "opentelemetry.instrumentation.cohere*",
+        "opentelemetry.instrumentation.crewai*", "opentelemetry.instrumentation.cohere*",
         "opentelemetry.instrumentation.bedrock*", "opentelemetry.instrumentation.groq*", "opentelemetry.instrumentation.mistralai*",
         "opentelemetry.instrumentation.ollama*", "opentelemetry.instrumentation.vertexai*", "opentelemetry.instrumentation.watsonx*",
         "opentelemetry.instrumentation.together*", "opentelemetry.instrumentation.replicate*",

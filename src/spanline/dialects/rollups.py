@@ -6,7 +6,14 @@ request and one for the end of its stream: all are kept, one of each counts.
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
 from spanline.record.run import Operation
+
+if TYPE_CHECKING:
+    from spanline.dialects.reader import Reading
 
 CALLS = frozenset({"inference", "embedding"})
 MAX_DEPTH = 64
@@ -134,3 +141,32 @@ def _nested(told: list[Operation], by_id: dict[str, Operation]) -> None:
                 operation.rollup = True
                 break
             above = by_id.get(above.parent_span_id or "")
+
+
+class Answers:
+    """Responses that were counted, by id: a wrapper and the client under it can be in two traces, where no span is around both.
+
+    An id alone says little, since small servers give the same ones again: the two must be of different dialects and overlap.
+    Bounded: the oldest are forgotten. Thread-safe.
+    """
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._known: OrderedDict[str, tuple[str, str | None, int, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def meet(self, trace_id: str, reading: Reading) -> None:
+        """Mark a call whose response another trace has counted, else remember it."""
+        operation = reading.operation
+        response = operation.response_id
+        if response is None or operation.rollup or operation.kind not in CALLS:
+            return
+        ended_ns = reading.started_ns + int((operation.duration_seconds or 0.0) * 1e9)
+        with self._lock:
+            known = self._known.get(response)
+            if known is None or known[0] == trace_id:
+                self._known[response] = (trace_id, operation.dialect, reading.started_ns, ended_ns)
+                if len(self._known) > self._limit:
+                    self._known.popitem(last=False)
+            elif known[1] != operation.dialect and reading.started_ns <= known[3] and known[2] <= ended_ns:
+                operation.rollup = True

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from spanline.dialects.assemble import assemble
+from spanline.dialects.rollups import Answers
 from spanline.identity import run_id_of
 from spanline.naming import operation_job
 from spanline.record.active import ActiveRun, run_id
 from spanline.record.redact import clean_documents
 from spanline.record.run import JobRef, Outcome, Release, RunRecord
 from spanline.tracing.log_events import joined
+
+ANSWERS = Answers()
+"""Responses of models that this process has counted."""
 
 
 def job_name_of(run: ActiveRun) -> str:
@@ -102,7 +106,7 @@ def record_of(
     elif parent is not None and run.is_job:
         record.parent = record.root = JobRef(run_id=parent[2], namespace=parent[0], name=parent[1])
     readings = joined(run.readings, run.logs) if run.logs else list(run.readings)
-    assemble(record, readings, run.artifacts, run.dropped_operations)
+    assemble(record, readings, run.artifacts, run.dropped_operations, ANSWERS)
     record.finite = not (record.evaluations or record.metrics)
     digest = run.sink.digest
     record.artifacts = [artifact if artifact.retrieval is None else clean_documents(artifact, digest) for artifact in record.artifacts]
