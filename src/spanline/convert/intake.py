@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 import spanline.semconv as s
 from spanline._guard import guard
 from spanline.convert.piece import CONSUMER, INTERNAL, SERVER, Piece, Resource, Root, pack
@@ -28,6 +30,8 @@ _ROOT_KEYS = frozenset({
     s.JOB, s.JOB_NAME, s.JOB_NAMESPACE, "http.request.method", "http.method", "http.route", "http.response.status_code", "http.status_code",
 })  # fmt: skip
 MAX_UNPLACED = 100_000
+MAX_SEEN = 10_000
+_content = msgspec.msgpack.Encoder().encode
 
 
 class Intake:
@@ -43,6 +47,7 @@ class Intake:
         self._service = service
         self.resources: list[Resource] = []
         self._known: dict[str, int] = {}
+        self._seen: dict[bytes, int] = {}
         self.unplaced: dict[str, list[Piece]] = {}
         """Log records without a trace, by the response id that they speak of."""
         self._evaluations: list[tuple[bytes, Piece]] = []
@@ -52,6 +57,18 @@ class Intake:
 
     def resource(self, attributes: Mapping[str, Any]) -> int:
         """Number of a resource; those that say the same have the same."""
+        try:
+            content = _content(attributes)
+        except (TypeError, ValueError, UnicodeError, OverflowError):
+            return self._resource(attributes)
+        number = self._seen.get(content)
+        if number is None:
+            number = self._resource(attributes)
+            if len(self._seen) < MAX_SEEN:
+                self._seen[content] = number
+        return number
+
+    def _resource(self, attributes: Mapping[str, Any]) -> int:
         name = attributes.get("service.name")
         service = str(name) if name and not str(name).startswith(UNKNOWN_SERVICE) else self._service
         environment = attributes.get("deployment.environment.name") or attributes.get("deployment.environment")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -189,11 +190,9 @@ def number(value: int | str | None) -> int:
         return value
     if not value:
         return 0
-    if len(value) <= 20 and value.lstrip("-").isdecimal() and value.isascii():
-        try:
+    if len(value) <= 24:
+        with suppress(ValueError):
             return int(value)
-        except ValueError:
-            pass
     raise ValueError("a number that is none")
 
 

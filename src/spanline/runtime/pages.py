@@ -24,7 +24,7 @@ class Pages:
         self._settings = settings
         self._ledgers = ledgers
         self._registry = registry
-        self._app = app
+        self.app = app
         self._metrics: ASGIApp | None = None
         self._server: ASGIApp | None = None
         mount = {path.rstrip("/") for path in settings.mount}
@@ -47,7 +47,7 @@ class Pages:
 
     def _taken(self, scope: Scope) -> bool:
         """The app has a route for it."""
-        for route in getattr(self._app, "routes", ()):
+        for route in getattr(self.app, "routes", ()):
             path = getattr(route, "path", None)
             if path in ("", "/{path:path}"):
                 # A catch-all at the end (a front end's files) would hide the pages for good.

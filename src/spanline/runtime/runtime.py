@@ -190,6 +190,11 @@ class Runtime:
         """The page of ours that answers this request; None when the app does."""
         return self._pages.find(scope) if self._pages is not None else None
 
+    def pages_of(self, app: Any) -> None:
+        """Our pages leave the routes of this app alone, which was not there yet when the runtime was made."""
+        if self._pages is not None:
+            self._pages.app = app
+
     def begin(self) -> None:
         """The app serves in this process: start the relay and the ticker here."""
         if self.settings.disabled:

@@ -70,10 +70,10 @@ class LineageSpanProcessor(SpanProcessor):
             if not root:
                 del RUN_OF_SPAN[span_id]
             run.open_spans -= 1
-            self._read(run, span, span_id)
+            told = self._read(run, span, span_id)
             if root:
                 self._end(run, span)
-            elif run.finished:
+            elif told and run.finished:
                 run.touch()
         except Exception as error:  # noqa: BLE001  as above
             report("processor.on_end", error)
@@ -138,15 +138,16 @@ class LineageSpanProcessor(SpanProcessor):
         base = settings.base_url
         mark_root(run, run_id(run), f"{base}/r/{run.trace_id:032x}" if base else None, job=name)
 
-    def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> None:
+    def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> bool:
+        """Whether the span says something of the run: another server span around or in ours, late by a moment, does not."""
         attributes = plain(span.attributes)
         if not attributes:
-            return
+            return False
         settings = run.sink.settings
         if len(run.readings) >= settings.max_spans and span_id != run.span_id:  # the root names the job
             run.dropped_operations += 1
             run.sink.dropped("spans")
-            return
+            return True
         parent = span.parent
         reading = read(
             attributes,
@@ -162,6 +163,7 @@ class LineageSpanProcessor(SpanProcessor):
             run.readings.append(reading)
             run.weight += READING_WEIGHT
             self._weight += READING_WEIGHT
+        return reading is not None
 
     def _end(self, run: ActiveRun, span: ReadableSpan) -> None:
         run.ended_ns = span.end_time or time.time_ns()
