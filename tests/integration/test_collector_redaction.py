@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,18 +122,40 @@ def test_no_content_passes(passed: SimpleNamespace) -> None:
         assert [mark for mark in CONTENT if mark in text] == []
 
 
-def reading(found: dict[str, Any]) -> dict[str, Any] | None:
-    """What our reader takes from a span's attributes."""
+def reading(found: dict[str, Any]) -> Any:
+    """What our reader takes from a span's attributes: the facts that lineage and usage are made of."""
     made = read(found, span_id="1" * 16, parent_span_id=None, started_ns=1, ended_ns=2, failed=False, service="s")
-    return msgspec.to_builtins(made) if made is not None else None
+    if made is None:
+        return None
+    operation = msgspec.to_builtins(made.operation)
+    facts = {
+        name: operation.get(name)
+        for name in ("kind", "name", "provider", "requestModel", "responseModel", "responseId", "usage", "parameters")
+    }
+    return facts, [(artifact.kind, artifact.name, artifact.version) for artifact in made.artifacts], made.guardrail
 
 
-def test_no_fact_that_is_read_is_lost(passed: SimpleNamespace) -> None:
+MIXED = {
+    # Facts and content in one text, too deep to take apart there.
+    "gen_ai.completion", "gen_ai.output.messages", "gen_ai.task.output", "haystack.component.output", "langfuse.observation.output", "output.value",
+    "gen_ai.input.messages", "input.value", "langfuse.observation.input", "mlflow.spanInputs", "mlflow.spanOutputs", "request_data", "response_data",
+    "traceloop.entity.input", "traceloop.entity.output", "retrieval.documents.N.document.metadata",
+    # The template itself, of which a digest is made; and a person.
+    "llm.prompt_template.template", "traceloop.prompt.template", "targeting_key",
+}  # fmt: skip
+
+
+def test_no_fact_that_is_read_is_lost_but_with_content(passed: SimpleNamespace) -> None:
     after = {(span["traceId"], span["spanId"]): plain(span.get("attributes", [])) for span in passed.passed}
-    lost = []
+    lost: dict[str, str] = {}
     for span in passed.spans:
-        before = reading({key: entry for key, entry in span["attributes"].items() if isinstance(entry, (str, int, float, list))})
-        kept = reading(after[span["trace_id"], span["span_id"]])
-        if kept != before and not any(mark in json.dumps(before) for mark in CONTENT):
-            lost.append((span["name"], before, kept))
-    assert lost == []
+        before = {key: entry for key, entry in span["attributes"].items() if isinstance(entry, (str, int, float, list))}
+        kept = after[span["trace_id"], span["span_id"]]
+        left = reading(kept)
+        if left == reading(before):
+            continue
+        for key, entry in before.items():
+            name = re.sub(r"(?<=[.])[0-9]+(?=[.]|$)", "N", key)
+            if name not in MIXED and kept.get(key) != entry and reading({**kept, key: entry}) != left:
+                lost[name] = f"{span['name']}: {str(entry)[:200]}"
+    assert lost == {}, "add them to the list in transform/content, or here where they hold content"
