@@ -20,7 +20,7 @@ class Bases(NamedTuple):
     """Where links lead: Grafana, the folder with the runbooks, run pages, and Jaeger's own pages."""
 
     grafana: str = "http://localhost:3001"
-    runbooks: str = "https://runbooks.example.com/spanline"
+    runbooks: str = "https://github.com/spanline/spanline/blob/main/docs/runbooks"
     runs: str = "http://localhost:8008"
     jaeger: str = "http://localhost:16686"
 
