@@ -1,0 +1,319 @@
+"""What the fault matrix stands on: a receiver that can fail, clients that count answers, servers as processes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from tests.servers.child import eventually, free_port, listens
+
+ROOT = Path(__file__).resolve().parents[2]
+ROUNDS = int(os.environ.get("SPANLINE_FAULT_ROUNDS", "5"))
+BIN = Path(sys.executable).parent
+
+SERVERS: dict[str, list[str]] = {
+    "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning", "tests.faults.app:app"],
+    "gunicorn": ["gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:{port}", "--log-level", "warning", "--no-control-socket", "tests.faults.app:app"],
+    "hypercorn": ["hypercorn", "-b", "127.0.0.1:{port}", "--log-level", "warning", "tests.faults.app:app"],
+}  # fmt: skip
+
+
+class Receiver:
+    """A server of the OpenLineage API that fails on request: `mode` is up, slow, hang, reset, flap or a status."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.mode: str | int = "up"
+        self.slow_s = 0.2
+        self.headers: dict[str, str] = {}
+        self.answer = b""
+        self.status: Callable[[dict[str, Any]], int] | None = None
+        self.events: list[dict[str, Any]] = []
+        self.tried: list[tuple[float, str | None]] = []
+        self._seen = 0
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+        self.port = port or free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                receiver._open.add(self.connection)
+
+            def finish(self) -> None:
+                receiver._open.discard(self.connection)
+                with contextlib.suppress(OSError):
+                    super().finish()
+
+            def do_POST(self) -> None:
+                receiver._serve(self)
+
+            def do_GET(self) -> None:
+                receiver._reply(self, 404, {}, b"{}")
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                return
+
+        self._server = Server(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Down: connections are refused, open ones are cut."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._server = None
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers["content-length"]))
+        sent = json.loads(body)
+        events = sent if isinstance(sent, list) else [sent]
+        with self._lock:
+            self._seen += 1
+            seen = self._seen
+            self.tried += [(time.monotonic(), _run(event)) for event in events]
+        mode = self.mode
+        if mode == "slow":
+            time.sleep(self.slow_s)
+        elif mode == "hang":
+            while self.mode == "hang" and self._server is not None:
+                time.sleep(0.02)
+            handler.close_connection = True
+            return
+        elif mode == "reset" or (mode == "flap" and seen % 3 != 0):
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            handler.connection.close()
+            handler.close_connection = True
+            return
+        status = mode if isinstance(mode, int) else 201
+        if self.status is not None:
+            status = self.status(events[0])
+        if 200 <= status < 300:
+            with self._lock:
+                self.events += events
+        self._reply(handler, status, self.headers if status >= 300 else {}, self.answer if status >= 300 else b"")
+
+    def _reply(self, handler: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        handler.send_response(status)
+        for key, value in headers.items():
+            handler.send_header(key, value)
+        handler.send_header("content-length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def over(self) -> set[str]:
+        """Run ids with a terminal event here."""
+        with self._lock:
+            return {_run(event) or "" for event in self.events if event.get("eventType") in {"COMPLETE", "FAIL", "ABORT"}}
+
+    def in_order(self, *, again: bool = False) -> None:
+        """Each run's START came before its terminal event, and nothing but a terminal event after one.
+
+        Args:
+            again: A relay was killed: what it had sent in its last moment may have come once more, START and end.
+        """
+        events: dict[str | None, list[str]] = {}
+        with self._lock:
+            for event in self.events:
+                events.setdefault(_run(event), []).append(event["eventType"])
+        for run, kinds in events.items():
+            assert kinds[0] == "START", (run, kinds)
+            assert kinds[-1] != "START", (run, kinds)
+            assert again or "START" not in kinds[1:], (run, kinds)
+
+
+def _run(event: Mapping[str, Any]) -> str | None:
+    return (event.get("run") or {}).get("runId")
+
+
+class Load:
+    """Clients that ask again and again; `runs` are the run ids whose answers came in full."""
+
+    def __init__(self, port: int, clients: int = 4, path: str = "/ask", pause_s: float = 0.0, keep: bool = True) -> None:
+        self.clients = clients
+        self.runs: list[str] = []
+        self.pids: set[int] = set()
+        self.failures = 0
+        self.seconds: list[float] = []
+        self._port, self._path, self._pause_s, self._keep = port, path, pause_s, keep
+        self._stop = threading.Event()
+        self._left: int | None = None
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def until(self, count: int, timeout_s: float = 40.0) -> None:
+        eventually(lambda: len(self.runs) >= count, timeout_s, f"{len(self.runs)} of {count} answers, {self.failures} failures")
+
+    def _ask(self) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while not self._stop.is_set():
+            try:
+                if connection is None:
+                    connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=15)
+                began = time.perf_counter()
+                connection.request("GET", self._path)
+                response = connection.getresponse()
+                body = response.read()
+                took = time.perf_counter() - began
+                trace_id = response.headers["x-trace-id"]
+                if response.status == 200 and trace_id:
+                    with self._lock:
+                        self.runs.append(str(uuid.UUID(trace_id)))
+                        self.seconds.append(took)
+                        self.pids.add(int(body))
+            except (OSError, http.client.HTTPException):
+                self.failures += 1
+                if connection is not None:
+                    connection.close()
+                connection = None
+                time.sleep(0.02)
+            if connection is not None and not self._keep:
+                connection.close()
+                connection = None
+            if self._pause_s:
+                time.sleep(self._pause_s)
+        if connection is not None:
+            connection.close()
+
+
+def environ(home: Path, receiver: Receiver | None = None, **more: Any) -> dict[str, str]:
+    """The variables of an app, and nothing of ours."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPANLINE_", "OTEL_", "OPENLINEAGE_", "PROMETHEUS_"))}
+    kept |= {
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "SPANLINE_HOME": str(home), "SPANLINE_SERVICE": "fees",
+        "SPANLINE_OPENLINEAGE_PRESET": "openlineage", "SPANLINE_MIN_FREE_RATIO": "0",
+        "OTEL_TRACES_EXPORTER": "none", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    if receiver is not None:
+        kept["OPENLINEAGE_URL"] = receiver.url
+    return kept | {name: str(value) for name, value in more.items()}
+
+
+class Served:
+    """A server that runs: its process, port and log."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process, self.port, self.log = process, port, log
+
+    def end(self, number: int = signal.SIGTERM, timeout_s: float = 25.0) -> int:
+        """Signal it and wait for its end."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+
+def tree(pid: int) -> list[int]:
+    """The children of a process, and theirs."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children") if Path(f"/proc/{pid}").exists() else ():
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *tree(child)]
+    return found
+
+
+@contextlib.contextmanager
+def serving(
+    server: str, home: Path, env: Mapping[str, str], *more: str, port: int | None = None, before: Sequence[str] = ()
+) -> Iterator[Served]:
+    """A server with the app, ready when its port answers; what is left of it is killed at the end."""
+    port = port or free_port()
+    home.mkdir(parents=True, exist_ok=True)
+    log = home.parent / f"{server}-{port}.log"
+    name, *arguments = [part.format(port=port) for part in SERVERS[server]]
+    command = [*before, sys.executable, str(BIN / name), *more, *arguments]
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
+            return listens(port)
+
+        eventually(ready, 40, f"{server} did not start: {log.read_text(errors='replace')[-2000:]}")
+        yield Served(process, port, log)
+    finally:
+        for pid in [process.pid, *tree(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def cli(
+    home: Path, *arguments: str, receiver: Receiver | None = None, timeout_s: float = 60, **more: Any
+) -> subprocess.CompletedProcess[str]:
+    """`spanline …` as a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "spanline.cli", *arguments], env=environ(home, receiver, **more), capture_output=True, text=True,
+        timeout=timeout_s, check=False,
+    )  # fmt: skip
+
+
+def rest_delivered(home: Path, receiver: Receiver) -> None:
+    """Deliver what is left, as the next start would."""
+    done = cli(home, "relay", "--once", "--timeout", "40", receiver=receiver)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def in_ledger(home: Path) -> dict[str, int]:
+    """Run id to how many rows of it the ledger has."""
+    with contextlib.closing(sqlite3.connect(f"file:{home / 'ledger.db'}?mode=ro", uri=True)) as ledger:
+        found: dict[str, int] = {}
+        for (run_id,) in ledger.execute("select run_id from runs"):
+            key = str(uuid.UUID(bytes=run_id) if isinstance(run_id, bytes) else uuid.UUID(run_id))
+            found[key] = found.get(key, 0) + 1
+        return found
+
+
+def lost(runs: Sequence[str], receiver: Receiver, home: Path) -> tuple[int, int]:
+    """How many of these runs the receiver, and the ledger, have not got."""
+    there, kept = receiver.over(), in_ledger(home)
+    assert all(count == 1 for count in kept.values()), "a run twice in the ledger"
+    return sum(run not in there for run in runs), sum(run not in kept for run in runs)
