@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import count, finish_reasons, integer, number, text, vendor
+from spanline.dialects.coerce import count, finish_reasons, identifier, integer, number, text, vendor
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.table import Dialect, Row
@@ -16,6 +16,7 @@ _KINDS = {**KINDS, "call_llm": "inference", "invocation": "workflow", "agent_run
 _ROWS = (
     # It adds reasoning to an output that holds it already for some models; the answer's own total tells.
     Row(ALL, (_ANSWER,), usage, _READ, path="usage_metadata", documented=True),
+    Row("operation", ("gen_ai.operation.name", "S:name"), identifier, _READ, documented=True),
     Row("provider", ("gen_ai.request.model",), vendor, _READ, documented=True),
     Row("request_model", (_REQUEST,), text, _READ, path="model", documented=True),
     Row("finish_reasons", (_ANSWER,), finish_reasons, _READ, path="finish_reason", documented=True),

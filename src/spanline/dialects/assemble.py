@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import msgspec
 
-from spanline.dialects.loose import tie
+from spanline.dialects.loose import fold, tie
 from spanline.dialects.reader import Reading
 from spanline.dialects.rollups import Answers, mark_rollups
 from spanline.record.artifact import Artifact, Retrieval
@@ -37,6 +37,7 @@ def assemble(
     foreign = [reading for reading in ordered if reading.operation.dialect != "spanline"]
     if any(reading.loose is not None for reading in foreign):
         tie(ordered)
+    fold(foreign)
     operations = [reading.operation for reading in ordered]
     mark_rollups(operations, frozenset([reading.operation.span_id for reading in ordered if reading.repeats]))
     if answers is not None:

@@ -196,9 +196,9 @@ def finish_reasons(value: Any) -> list[str] | None:
         word = cast("tuple[Any, ...]", value)[0]
         return [_FINISH.get(word.lower(), "other")] if type(word) is str else ["other"]
     if isinstance(value, str):
-        value = decoded(value) if value.startswith(("[", '"')) else [value]
+        value = decoded(value) if value.startswith(("[", '"')) else value
         if isinstance(value, str):
-            value = [value]
+            value = value.split(",")
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         return None
     words: list[str] = []

@@ -71,6 +71,8 @@ class Fields(msgspec.Struct, gc=False):
     evaluation_score: float | None = None
     evaluation_label: str | None = None
     # How the reader takes it.
+    passing: tuple[Document, ...] | None = None
+    """Documents that a step was given; they tell ids that a retriever's span leaves out."""
     first_token_ns: int | None = None
     repeats: bool | None = None
     parsed: frozenset[str] | None = None

@@ -128,20 +128,21 @@ class Found:
                 continue
             if self._ranks.get(entry.field, entry.rank + 1) < entry.rank and entry.field != "operation":
                 continue  # said already, and better: large texts are not opened for nothing
+            inner = raw
             if entry.steps:
                 if id(raw) not in opened:
                     opened[id(raw)] = decoded(raw) if isinstance(raw, str) else raw
                 inner = walk(opened[id(raw)], entry.steps)
-                if inner is not None:
-                    self._put(entry, entry.coerce(inner))
-            else:
-                self._put(entry, entry.coerce(raw))
+                if inner is None:
+                    continue
+            self._put(entry, entry.coerce(inner))
+            if entry.field == "operation" and values.get("operation") != word:
+                word = values["operation"]
+                kind = values.get("kind") or dialect.kind_of(word) or kind
+        if kind is not None:
+            values["kind"] = kind
         if self._documents and "documents" not in values:
             values["documents"] = documents([self._documents[number] for number in sorted(self._documents)])
-        if "operation" in values and kind is None:
-            kind = dialect.kind_of(values["operation"])
-            if kind is not None:
-                values["kind"] = kind
         if self._parsed:
             values["parsed"] = frozenset(self._parsed)
         return Fields(**values)

@@ -55,7 +55,12 @@ ROWS: tuple[Row, ...] = (
     Row("cache_read_input_tokens", (s.CACHE_READ_TOKENS, "gen_ai.usage.cache_read_input_tokens"), count, _GENAI),
     Row(
         "cache_write_input_tokens",
-        (s.CACHE_WRITE_TOKENS, "gen_ai.usage.cache_creation.input_tokens", "gen_ai.usage.cache_creation_input_tokens"),
+        (
+            s.CACHE_WRITE_TOKENS,
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.cache_write_input_tokens",
+        ),
         count,
         _GENAI,
     ),
@@ -87,12 +92,14 @@ EVALUATION = events_of(
     Row("response_id", (s.RESPONSE_ID,), text, _GENAI, documented=True),
 )
 EXCEPTION = events_of("fields", Row("error_type", ("exception.type",), error_type, "OpenTelemetry, recording exceptions"))
+CHOICE = events_of("fields", Row("finish_reasons", ("finish_reason", "gen_ai.response.finish_reason"), finish_reasons, _LEGACY))
 DETAILS = EventTable("fields", Dialect("otel_genai_event", markers=(), rows=ROWS, kinds=KINDS))
 """The same attributes as on a span, and content, which is not read."""
 
 EVENTS: dict[str, EventTable] = {
     "gen_ai.evaluation.result": EVALUATION,
     "exception": EXCEPTION,
+    "gen_ai.choice": CHOICE,
     "gen_ai.client.operation.exception": EXCEPTION,
     "gen_ai.client.inference.operation.details": DETAILS,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from spanline.dialects.coerce import count, digest_of, finish_reasons, identifier, name, number, text, vendor
 from spanline.dialects.documents import documents
 from spanline.dialects.table import Dialect, EventTable, Row, events_of
@@ -11,6 +13,14 @@ _SEEN = "seen in llama-index-observability-otel 0.7.0"
 
 def _provider(value: object) -> str | None:
     return vendor(value) or (value.removesuffix("_llm") if isinstance(value, str) and value.endswith("_llm") else None)
+
+
+_CALL = re.compile(r"ToolCall\(tool_name='([A-Za-z_][A-Za-z0-9_.-]{0,127})'")
+
+
+def _called(value: object) -> str | None:
+    found = _CALL.match(value) if isinstance(value, str) else None
+    return found[1] if found else None
 
 
 _R = "response.raw."
@@ -88,6 +98,8 @@ LLAMAINDEX = Dialect(
     kinds=_KINDS,
     rows=(
         Row("operation", ("S:name",), identifier, _SEEN),
+        Row("streamed", ("S:name",), lambda value: True if ".stream_" in value or ".astream_" in value else None, _SEEN),
+        Row("tool_name", ("llamaindex.step.input_summary",), _called, _SEEN, kinds=("tool",)),
         Row(
             "retriever_name", ("S:name",), lambda value: value.partition(".")[0] if identifier(value) else None, _SEEN, kinds=("retrieval",)
         ),

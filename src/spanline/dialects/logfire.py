@@ -13,7 +13,14 @@ _LOGFIRE = "seen in logfire 5.2.0"
 _PYDANTIC = "seen in pydantic-ai 2.68.0"
 _VARIABLE = "seen in logfire 5.2.0, managed variables"
 
+
+def _streamed(value: object) -> bool | None:
+    """The second span of a streamed answer is known by its template alone."""
+    return True if isinstance(value, str) and value.startswith("streaming response") else None
+
+
 _OPENAI = (
+    Row("streamed", ("logfire.msg_template",), _streamed, _LOGFIRE),
     Row("cost_usd", ("operation.cost",), cost, _LOGFIRE),
     *request("request_data", _LOGFIRE),
     Row(ALL, ("gen_ai.usage.raw",), usage, _LOGFIRE),

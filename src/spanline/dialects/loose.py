@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from spanline.dialects.fields import Fields
-from spanline.record.artifact import Artifact
+from spanline.record.artifact import Artifact, Document
 
 if TYPE_CHECKING:
     from spanline.dialects.reader import Reading
@@ -26,6 +26,8 @@ class Loose(msgspec.Struct, frozen=True, gc=False):
     """A template's digest or version; its name is made of the digest, for when no name is found."""
     index: Artifact | None = None
     """The index that was made up for documents of which nobody said where they are from."""
+    passing: tuple[Document, ...] = ()
+    """Documents that were handed on: they tell the ids that a retrieval left out."""
     guardrail: bool = False
     """A guardrail that does not say what it found."""
 
@@ -68,7 +70,10 @@ def tie(readings: Sequence[Reading]) -> None:
     below: dict[str | None, list[Reading]] = {}
     for reading in readings:
         below.setdefault(reading.operation.parent_span_id, []).append(reading)
+    ids = _ids_by_source(readings)
     for reading in readings:
+        if ids and reading.operation.kind == "retrieval":
+            reading.artifacts = tuple(_with_ids(artifact, ids) for artifact in reading.artifacts)
         loose = reading.loose
         if loose is None:
             continue
@@ -82,10 +87,94 @@ def tie(readings: Sequence[Reading]) -> None:
         if loose.index is not None:
             named = _around(reading, of_span, below, "index")
             if named is not None:
-                tied = msgspec.structs.replace(loose.index, name=named.name, version=named.version, namespace=named.namespace)
-                reading.artifacts = tuple(tied if artifact is loose.index else artifact for artifact in reading.artifacts)
+                reading.artifacts = tuple(
+                    msgspec.structs.replace(artifact, name=named.name, version=named.version, namespace=named.namespace)
+                    if artifact.kind == "index" and artifact.name == loose.index.name
+                    else artifact
+                    for artifact in reading.artifacts
+                )
         if loose.guardrail and reading.guardrail is not None:
             _judge(reading, of_span, below)
+
+
+def _ids_by_source(readings: Sequence[Reading]) -> dict[str, str]:
+    """Source to document id, where the documents handed on have one id for it."""
+    found: dict[str, set[str]] = {}
+    for reading in readings:
+        if reading.loose is not None:
+            for document in reading.loose.passing:
+                if document.source is not None and document.id != document.source:
+                    found.setdefault(document.source, set()).add(document.id)
+    return {source: next(iter(several)) for source, several in found.items() if len(several) == 1}
+
+
+def _with_ids(artifact: Artifact, ids: dict[str, str]) -> Artifact:
+    retrieval = artifact.retrieval
+    if retrieval is None or not any(document.id == document.source and document.id in ids for document in retrieval.documents):
+        return artifact
+    documents = tuple(
+        msgspec.structs.replace(document, id=ids.get(document.id, document.id)) if document.id == document.source else document
+        for document in retrieval.documents
+    )
+    return msgspec.structs.replace(artifact, retrieval=msgspec.structs.replace(retrieval, documents=documents))
+
+
+def fold(readings: Sequence[Reading]) -> None:
+    """Keep one of several retrievals, one inside of the other, that report the same documents: the inner one, marked are the others.
+
+    What only an outer one knows of a document (its source, its score) goes to the inner one.
+    """
+    holders = [reading for reading in readings if _retrieved(reading) is not None]
+    if len(holders) < 2:
+        return
+    by_span = {reading.operation.span_id: reading for reading in readings}
+    for inner in holders:
+        above = by_span.get(inner.operation.parent_span_id or "")
+        for _ in range(MAX_DEPTH):
+            if above is None:
+                break
+            index, own = _retrieved(above), _retrieved(inner)
+            if index is not None and own is not None and _ids(index) & _ids(own):
+                _fold_into(above, index, inner, own)
+            above = by_span.get(above.operation.parent_span_id or "")
+
+
+def _fold_into(outer: Reading, index: Artifact, inner: Reading, own: Artifact) -> None:
+    known = {document.id: document for document in _documents(index)}
+    told = tuple(
+        msgspec.structs.replace(
+            document,
+            score=document.score if document.score is not None else known[document.id].score,
+            source=document.source or known[document.id].source,
+            version=document.version or known[document.id].version,
+        )
+        if document.id in known
+        else document
+        for document in _documents(own)
+    )
+    assert own.retrieval is not None
+    better = msgspec.structs.replace(own, retrieval=msgspec.structs.replace(own.retrieval, documents=told))
+    inner.artifacts = tuple(better if artifact == own else artifact for artifact in inner.artifacts)
+    bare = msgspec.structs.replace(index, retrieval=None)
+    if index.evidence == "inferred":
+        outer.artifacts = tuple(artifact for artifact in outer.artifacts if artifact != index)
+    else:
+        outer.artifacts = tuple(bare if artifact == index else artifact for artifact in outer.artifacts)
+    outer.operation.rollup = True
+
+
+def _retrieved(reading: Reading) -> Artifact | None:
+    if reading.operation.kind != "retrieval":
+        return None
+    return next((artifact for artifact in reading.artifacts if artifact.retrieval is not None and artifact.retrieval.documents), None)
+
+
+def _documents(index: Artifact) -> tuple[Document, ...]:
+    return index.retrieval.documents if index.retrieval is not None else ()
+
+
+def _ids(index: Artifact) -> frozenset[str]:
+    return frozenset(document.id for document in _documents(index))
 
 
 def _around(reading: Reading, of_span: dict[str, Reading], below: dict[str | None, list[Reading]], kind: str) -> Artifact | None:
@@ -118,7 +207,11 @@ def _around(reading: Reading, of_span: dict[str, Reading], below: dict[str | Non
 
 def _artifact(reading: Reading, kind: str) -> Artifact | None:
     for artifact in reading.artifacts:
-        if artifact.kind == kind and artifact.role == "input" and (reading.loose is None or artifact is not reading.loose.index):
+        if (
+            artifact.kind == kind
+            and artifact.role == "input"
+            and (reading.loose is None or reading.loose.index is None or artifact.name != reading.loose.index.name)
+        ):
             return artifact
     return None
 

@@ -39,6 +39,8 @@ BASE: tuple[Row, ...] = (
     *request("llm.invocation_parameters", _OPENAI),
     *request("embedding.invocation_parameters", _OPENAI),
     Row("response_model", ("llm.response.model_name",), text, _ANTHROPIC),
+    # LangChain's streams have the requested model under `llm.model_name`.
+    *(row for row in langchain("output.value", _LANGCHAIN) if row.field == "response_model"),
     Row("response_model", ("llm.model_name", "embedding.model_name"), text, _OPENAI),
     Row("input_tokens", ("llm.token_count.prompt",), count, _OPENAI),
     Row("output_tokens", ("llm.token_count.completion",), count, _OPENAI),
@@ -59,6 +61,7 @@ BASE: tuple[Row, ...] = (
     Row("documents.id", ("reranker.output_documents.*.document.id",), text, _SPEC, documented=True),
     Row("documents.score", ("reranker.output_documents.*.document.score",), number, _SPEC, documented=True),
     Row("documents", ("output.value",), documents, _LANGCHAIN, kinds=("retrieval",)),
+    Row(ALL, ("output.value",), usage, "seen in openinference-instrumentation-crewai 1.1.21", path="token_usage", kinds=("workflow",)),
     Row("retrieval_top_k", ("reranker.top_k",), count, _SPEC, documented=True),
     # The span of a guardrail is called after it; a name that could be a sentence is left out.
     Row("guardrail_name", ("S:name",), identifier, _AGENTS, kinds=("guardrail",)),

@@ -14,6 +14,7 @@ _NEW = "seen in opentelemetry-instrumentation-openai 0.62.4 and its siblings"
 _OLD = "seen in opentelemetry-instrumentation-openai 0.40.14 and its siblings"
 _LANGCHAIN = "seen in opentelemetry-instrumentation-langchain 0.62.4"
 _CREWAI = "seen in opentelemetry-instrumentation-crewai 0.62.4"
+_LLAMAINDEX = "seen in opentelemetry-instrumentation-llamaindex 0.40.14"
 _SDK = "seen in traceloop-sdk 0.62.4"
 _SOURCE = "read in traceloop-sdk 0.62.4"
 
@@ -33,12 +34,22 @@ _KINDS = {
     "*.mcp": "other",
     "*retriever.task": "retrieval",
     "*retriever.workflow": "retrieval",
+    "functiontool.task": "tool",
+    "*agent.workflow": "agent",
     "*embedding.task": "embedding",
     "*embedding.workflow": "embedding",
 }
 
+
+def _class(value: object) -> str | None:
+    """LlamaIndex's classes, such as `VectorIndexRetriever.task`; not what users call their functions."""
+    return value if isinstance(value, str) and value.endswith((".task", ".workflow")) and value[:1].isupper() else None
+
+
 _OWN = (
-    Row("operation", ("gen_ai.operation.name", "llm.request.type", "traceloop.span.kind"), text, f"{_NEW}; the second {_OLD}"),
+    Row("operation", ("gen_ai.operation.name", "llm.request.type"), text, f"{_NEW}; the second {_OLD}"),
+    Row("operation", ("traceloop.entity.name",), _class, _LLAMAINDEX),
+    Row("operation", ("traceloop.span.kind",), text, _NEW),
     Row("streamed", ("gen_ai.is_streaming", "llm.is_streaming"), flag, f"{_NEW}; the second {_OLD}"),
     Row("system_fingerprint", ("gen_ai.openai.response.system_fingerprint", "gen_ai.openai.system_fingerprint"), text, _NEW),
     Row("prompt_name", ("traceloop.prompt.key",), name, _SOURCE, documented=True),
@@ -48,12 +59,16 @@ _OWN = (
     Row("guardrail_name", ("gen_ai.guardrail.name",), name, _SDK),
     Row("guardrail_outcome", ("gen_ai.guardrail.status",), identifier, _SDK),
     Row("tool_name", ("gen_ai.tool.name",), name, _LANGCHAIN),
+    Row("tool_name", ("traceloop.entity.output",), name, _LLAMAINDEX, path="tool_name", kinds=("tool",)),
     Row("tool_name", ("traceloop.entity.name",), identifier, _SDK, kinds=("tool",)),
     Row("agent_name", ("gen_ai.agent.name", "traceloop.workflow.name"), name, _LANGCHAIN),
     Row("agent_name", ("traceloop.entity.name",), identifier, _SDK, kinds=("agent", "workflow")),
     Row("retriever_name", ("traceloop.association.properties.ls_retriever_name",), name, _LANGCHAIN, kinds=("retrieval",)),
     Row("retriever_name", ("traceloop.entity.name",), identifier, _LANGCHAIN, kinds=("retrieval",)),
     Row("documents", ("traceloop.entity.output", "gen_ai.task.output"), documents, _LANGCHAIN, kinds=("retrieval",)),
+    # A retriever's own span has no ids; those of the step that it feeds are matched by their source.
+    Row("passing", ("traceloop.entity.input", "gen_ai.task.input"), documents, _LANGCHAIN, path="inputs.input", kinds=("other",)),
+    Row("passing", ("traceloop.entity.input", "gen_ai.task.input"), documents, _LANGCHAIN, path="inputs", kinds=("other",)),
     Row(ALL, ("crewai.crew.usage_metrics",), usage, _CREWAI),
     *hub("traceloop.association.properties.", _LANGCHAIN),
 )

@@ -123,6 +123,9 @@ def read(
         if fields.first_token_ns is not None and fields.time_to_first_token_seconds is None and fields.first_token_ns >= started_ns:
             fields.time_to_first_token_seconds = (fields.first_token_ns - started_ns) / 1e9
             fields.streamed = True
+        if failed and fields.request_model is None and fields.output_tokens is None:
+            # No answer came: what a tool calls the model is the one that was asked.
+            fields.request_model, fields.response_model = fields.response_model, None
     word = fields.operation
     said = fields.kind or (dialect.kind_of(word) if word is not None else None) or dialect.kind
     if said is None:
@@ -252,5 +255,6 @@ def _loosen(reading: Reading, fields: Fields, service: str) -> None:
         (artifact for artifact in reading.artifacts if artifact.kind == "index" and artifact.retrieval and fields.index_name is None), None
     )
     silent = reading.guardrail is not None and fields.guardrail_outcome is None and fields.guardrail_action is None
-    if prompt is not None or index is not None or silent:
-        reading.loose = Loose(prompt, index, silent)
+    passing = fields.passing or ()
+    if prompt is not None or index is not None or silent or passing:
+        reading.loose = Loose(prompt, index, passing, silent)

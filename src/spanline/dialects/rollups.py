@@ -107,6 +107,7 @@ def _end_of_stream(end: Operation, told: list[Operation]) -> None:
         ):
             call.usage = end.usage
             call.response_id = call.response_id or end.response_id
+            call.streamed = True
             call.finish_reasons = call.finish_reasons or end.finish_reasons
             call.response_model = end.response_model or call.response_model
             end.rollup = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import finish_reasons, name
+from spanline.dialects.coerce import count, finish_reasons, name
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.table import Dialect, Row
 
@@ -18,6 +18,8 @@ _KINDS = {
 }
 _ROWS = (
     Row("finish_reasons", ("gen_ai.response.finish_reason",), finish_reasons, _READ, documented=True),
+    Row("input_tokens", ("gen_ai.response.prompt_tokens",), count, _READ, documented=True),
+    Row("output_tokens", ("gen_ai.response.completion_tokens",), count, _READ, documented=True),
     Row("tool_name", ("gen_ai.tool.name", "code.function.name"), name, _READ, documented=True),
 )
 

@@ -72,6 +72,7 @@ def langchain(key: str, source: str) -> tuple[Row, ...]:
             Row(ALL, (key,), usage, source, path=f"{place}.token_usage", kinds=("inference",)),
         ]
     rows += [
+        Row("response_model", (key,), text, source, path="generations[0][0].generation_info.model_name", kinds=("inference",)),
         Row("finish_reasons", (key,), finish_reasons, source, path="generations[0][].generation_info.finish_reason", kinds=("inference",)),
         Row(ALL, (key,), usage, source, path="generations[0][0].message.kwargs.usage_metadata", kinds=("inference",)),
     ]
