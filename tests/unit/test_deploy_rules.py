@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from spanline.cli.main import main
 from spanline.deploy.generate import boards, files
 from spanline.deploy.objectives import OBJECTIVES
 from spanline.deploy.promql import RULE, seconds_bound, spec_of
@@ -92,3 +95,27 @@ def test_a_latency_objective_needs_a_bucket() -> None:
 
 def test_a_ratio_is_zero_where_nothing_was_bad_yet() -> None:
     assert " or 0 * " in RULE.ratio("rag_retrievals_total", 'outcome="empty"', window="5m")
+
+
+def test_the_command_writes_boards_and_rules_for_given_addresses(tmp_path) -> None:
+    given = [
+        "deploy",
+        "boards",
+        "--write",
+        str(tmp_path),
+        "--base-url",
+        "https://runs.example.org/",
+        "--runbooks",
+        "https://wiki.example.org",
+    ]
+    done = CliRunner().invoke(main, [*given, "--json"])
+    assert done.exit_code == 0, done.output
+    written = [Path(path) for path in json.loads(done.output)["written"]]
+    assert {path.name for path in written} >= {"spanline-incident.json", "spanline.rules.yml"}
+    text = "".join(path.read_text() for path in written)
+    assert "https://wiki.example.org/LlmVersionConflict.md" in text
+    assert "https://runs.example.org" in text
+    (tmp_path / "file").touch()
+    failed = CliRunner().invoke(main, ["deploy", "boards", "--write", str(tmp_path / "file" / "below")])
+    assert failed.exit_code != 0
+    assert "cannot be written" in failed.output
