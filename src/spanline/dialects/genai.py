@@ -75,7 +75,7 @@ ROWS: tuple[Row, ...] = (
     Row("choices", ("gen_ai.request.choice.count",), count, _GENAI),
     Row("prompt_name", (s.PROMPT_NAME,), text, _LANGCHAIN),
     Row("prompt_version", (s.PROMPT_VERSION,), text, "semantic-conventions-genai, November 2026", documented=True),
-    Row("index_name", (s.DATA_SOURCE_ID,), text, _GENAI),
+    Row("index_name", (s.DATA_SOURCE_ID,), text, _GENAI, documented=True),
     Row("retrieval_top_k", (s.TOP_K,), count, "seen in opentelemetry-instrumentation-genai-llama-index 1.3b0"),
     Row("documents", (s.DOCUMENTS,), documents, _LANGCHAIN),
     Row("tool_name", (s.TOOL_NAME,), text, _LANGCHAIN),
@@ -92,7 +92,7 @@ EVALUATION = events_of(
     Row("response_id", (s.RESPONSE_ID,), text, _GENAI, documented=True),
 )
 EXCEPTION = events_of("fields", Row("error_type", ("exception.type",), error_type, "OpenTelemetry, recording exceptions"))
-CHOICE = events_of("fields", Row("finish_reasons", ("finish_reason", "gen_ai.response.finish_reason"), finish_reasons, _LEGACY))
+CHOICE = events_of("fields", Row("finish_reasons", ("finish_reason",), finish_reasons, _LEGACY, documented=True))
 DETAILS = EventTable("fields", Dialect("otel_genai_event", markers=(), rows=ROWS, kinds=KINDS))
 """The same attributes as on a span, and content, which is not read."""
 

@@ -27,7 +27,7 @@ def _verdict(value: Any) -> str | None:
 _ROWS = (
     Row("operation", ("type", "openinference.span.kind"), text, _SEEN),
     Row("guardrail_name", ("validator.name", "guard.name"), name, _SEEN),
-    Row("guardrail_outcome", ("validator.validate.output.outcome",), identifier, _SEEN),
+    Row("guardrail_outcome", ("validator.validate.output.outcome",), identifier, f"{_SEEN}, always empty", documented=True),
     Row("guardrail_outcome", ("output.value",), identifier, _SEEN, path="outcome", kinds=("guardrail",)),
     Row("guardrail_outcome", ("validation_passed",), _verdict, _SEEN),
     Row("guardrail_action", ("validator.on_fail", "on_fail_descriptor"), identifier, _SEEN),

@@ -6,7 +6,7 @@ from spanline.dialects.coerce import cost, finish_reasons, identifier, instant, 
 from spanline.dialects.documents import documents
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, ROWS
-from spanline.dialects.shapes import hub, request
+from spanline.dialects.shapes import hub, request, unseen
 from spanline.dialects.table import Dialect, Row
 from spanline.dialects.usage import usage
 
@@ -38,7 +38,7 @@ _ROWS = (
     Row("operation", (f"{_O}type",), text, _V5),
     # Its wrappers write the model that answered over the requested one.
     Row("response_model", (f"{_O}model.name",), text, _V5),
-    *request(f"{_O}model.parameters", _V5, model=False),
+    *unseen(request(f"{_O}model.parameters", _V5, model=False), "top_k", "stream", "max_completion_tokens", "prompt.id", "prompt.version"),
     Row(ALL, (f"{_O}usage_details",), usage, _V5),
     Row("cost_usd", (f"{_O}cost_details",), cost, _V5, path="total"),
     Row("prompt_name", (f"{_O}prompt.name",), name, _V5),
@@ -53,7 +53,7 @@ _ROWS = (
     Row("tool_name", ("S:name",), identifier, "read in langfuse 5.0.4", kinds=("tool",), documented=True),
     Row("agent_name", ("S:name",), identifier, "read in langfuse 5.0.4", kinds=("agent",), documented=True),
     Row("guardrail_name", ("S:name",), identifier, "read in langfuse 5.0.4", kinds=("guardrail",), documented=True),
-    *hub(f"{_O}metadata.", _V3),
+    *unseen(hub(f"{_O}metadata.", _V3), "hub_repo", "commit_hash", "agent_name", "ls_provider", "ls_model_name", "temperature", "tokens"),
 )
 
 LANGFUSE = Dialect("langfuse", markers=(f"{_O}type",), kinds=KINDS, rows=(*_ROWS, *ROWS), priority=85, scopes=("langfuse*",), events=EVENTS)

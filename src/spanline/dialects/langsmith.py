@@ -6,7 +6,7 @@ from spanline.dialects.coerce import count, finish_reasons, flag, identifier, in
 from spanline.dialects.documents import documents
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, ROWS
-from spanline.dialects.shapes import answer, hub, langchain, request
+from spanline.dialects.shapes import answer, hub, langchain, request, unseen
 from spanline.dialects.table import Dialect, Row
 from spanline.dialects.usage import usage
 
@@ -37,12 +37,12 @@ _ROWS = (
     Row("max_tokens", (f"{_M}max_completion_tokens", f"{_M}max_tokens", f"{_M}ls_max_tokens"), count, _SEEN, kinds=("inference",)),
     Row("seed", (f"{_M}seed",), integer, _SEEN, kinds=("inference",)),
     Row("streamed", ("langsmith.request.streaming", f"{_M}stream"), flag, _SEEN, kinds=("inference",)),
-    *request(f"{_M}ls_invocation_params", _SEEN, model=False),
+    *unseen(request(f"{_M}ls_invocation_params", _SEEN, model=False), "ature", "top_k", "tokens", "n", "stream", "prompt.id"),
     Row("documents", ("gen_ai.completion",), documents, _SEEN, kinds=("retrieval",)),
     Row("tool_name", ("S:name",), identifier, _SEEN, kinds=("tool",)),
     Row("finish_reasons", ("gen_ai.response.finish_reasons",), finish_reasons, _SEEN),
-    *answer("gen_ai.completion", _SEEN),
-    *langchain("gen_ai.completion", _SEEN),
+    *unseen(answer("gen_ai.completion", _SEEN), "stop_reason", "usage"),
+    *unseen(langchain("gen_ai.completion", _SEEN), "llm_output.finish_reason"),
     *hub(_M, _SEEN),
 )
 _NOT = frozenset({"operation", "provider", "tool_name", "agent_name", "request_model"})

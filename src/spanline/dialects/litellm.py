@@ -55,8 +55,11 @@ def _raw(vendor_name: str) -> tuple[Row, ...]:
         (ALL, "usage", usage),
     )
     return (
-        *(Row(field, (f"{begin}{member}",), read, _RAW, documented=not seen) for field, member, read in rows),
-        Row("finish_reasons", (f"{begin}choices",), finish_reasons, _RAW, path="[].finish_reason", documented=not seen),
+        *(
+            Row(field, (f"{begin}{member}",), read, _RAW, documented=not seen or (vendor_name == "None" and member == "system_fingerprint"))
+            for field, member, read in rows
+        ),
+        Row("finish_reasons", (f"{begin}choices",), finish_reasons, _RAW, path="[].finish_reason", documented=vendor_name != "openai"),
     )
 
 

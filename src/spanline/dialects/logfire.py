@@ -5,7 +5,7 @@ from __future__ import annotations
 from spanline.dialects.coerce import cost, count, name, number, quoted_digest, text, version
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
-from spanline.dialects.shapes import answer, hub, request
+from spanline.dialects.shapes import answer, hub, request, unseen
 from spanline.dialects.table import Dialect, Row
 from spanline.dialects.usage import usage
 
@@ -22,9 +22,11 @@ def _streamed(value: object) -> bool | None:
 _OPENAI = (
     Row("streamed", ("logfire.msg_template",), _streamed, _LOGFIRE),
     Row("cost_usd", ("operation.cost",), cost, _LOGFIRE),
-    *request("request_data", _LOGFIRE),
+    *unseen(
+        request("request_data", _LOGFIRE), "top_k", "_completion_tokens", "_output_tokens", "model_name", "prompt.id", "prompt.version"
+    ),
     Row(ALL, ("gen_ai.usage.raw",), usage, _LOGFIRE),
-    *answer("response_data", _LOGFIRE),
+    *unseen(answer("response_data", _LOGFIRE), "id", "model", "fingerprint", "tier", "finish_reason", "stop_reason", "status"),
     Row("tool_name", ("gen_ai.tool.name",), name, _PYDANTIC),
     Row("agent_name", ("gen_ai.agent.name", "agent_name"), name, _PYDANTIC),
     Row("request_model", ("model_name",), text, _PYDANTIC),
@@ -38,7 +40,7 @@ _OPENAI = (
 
 _RESOLVED = (
     Row("prompt_name", ("name",), name, _VARIABLE),
-    Row("prompt_version", ("version", "label"), version, _VARIABLE),
+    Row("prompt_version", ("version", "label"), version, _VARIABLE, documented=True),
     Row("prompt_digest", ("value",), quoted_digest, _VARIABLE),
 )
 

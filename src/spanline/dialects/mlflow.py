@@ -10,12 +10,13 @@ from spanline.dialects.decode import decoded
 from spanline.dialects.documents import documents
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
-from spanline.dialects.shapes import answer, hub, langchain, request
+from spanline.dialects.shapes import answer, hub, langchain, request, unseen
 from spanline.dialects.table import Dialect, Row
 from spanline.dialects.usage import usage
 
 _AUTOLOG = "seen in mlflow 3.17.2, autolog of openai"
 _SDK = "seen in mlflow 3.17.2"
+_LANGCHAIN = "read in mlflow 3.17.2, autolog of langchain"
 _READ = "read in mlflow 3.17.2"
 
 _KINDS = {
@@ -74,10 +75,10 @@ _ROWS = (
     Row("tool_name", ("S:name",), identifier, _READ, kinds=("tool",), documented=True),
     Row("agent_name", ("S:name",), identifier, _READ, kinds=("agent",), documented=True),
     Row("retriever_name", ("mlflow.spanFunctionName",), _name, _SDK, kinds=("retrieval",)),
-    *request("invocation_params", "read in mlflow 3.17.2, autolog of langchain"),
-    *answer("mlflow.spanOutputs", _AUTOLOG),
-    *langchain("mlflow.spanOutputs", "read in mlflow 3.17.2, autolog of langchain"),
-    *hub("metadata", "read in mlflow 3.17.2, autolog of langchain", path="json"),
+    *unseen(request("invocation_params", _LANGCHAIN)),
+    *unseen(answer("mlflow.spanOutputs", _AUTOLOG), "stop_reason"),
+    *unseen(langchain("mlflow.spanOutputs", _LANGCHAIN)),
+    *unseen(hub("metadata", _LANGCHAIN, path="json")),
 )
 
 MLFLOW = Dialect(

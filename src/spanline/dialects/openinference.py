@@ -6,7 +6,7 @@ from spanline.dialects.coerce import cost, count, digest_of, finish_reasons, fla
 from spanline.dialects.documents import documents
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, ROWS
-from spanline.dialects.shapes import answer, hub, langchain, request
+from spanline.dialects.shapes import answer, hub, langchain, request, unseen
 from spanline.dialects.table import Dialect, EventTable, Row
 from spanline.dialects.usage import usage
 
@@ -36,8 +36,8 @@ BASE: tuple[Row, ...] = (
     Row("operation", ("openinference.span.kind",), text, _OPENAI),
     Row("provider", ("llm.provider", "llm.system"), text, f"{_ANTHROPIC}; the second {_OPENAI}"),
     Row("request_model", ("llm.request.model_name",), text, _ANTHROPIC),
-    *request("llm.invocation_parameters", _OPENAI),
-    *request("embedding.invocation_parameters", _OPENAI),
+    *unseen(request("llm.invocation_parameters", _OPENAI), "top_k"),
+    Row("request_model", ("embedding.invocation_parameters",), text, _OPENAI, path="model"),
     Row("response_model", ("llm.response.model_name",), text, _ANTHROPIC),
     # LangChain's streams have the requested model under `llm.model_name`.
     *(row for row in langchain("output.value", _LANGCHAIN) if row.field == "response_model"),
@@ -66,7 +66,7 @@ BASE: tuple[Row, ...] = (
     # The span of a guardrail is called after it; a name that could be a sentence is left out.
     Row("guardrail_name", ("S:name",), identifier, _AGENTS, kinds=("guardrail",)),
     *answer("output.value", _OPENAI),
-    *langchain("output.value", _LANGCHAIN),
+    *unseen(langchain("output.value", _LANGCHAIN), "llm_output.finish_reason"),
     *hub("metadata", _LANGCHAIN, path="json"),
 )
 

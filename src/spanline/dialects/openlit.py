@@ -21,7 +21,7 @@ _GUARD = events_of(
 _KINDS = {**KINDS, "vectordb": "other", "retrieve": "retrieval", "framework": "workflow", "memory": "other"}
 _ROWS = (
     Row("time_to_first_token_seconds", ("gen_ai.server.time_to_first_token",), number, _SEEN),
-    Row("cost_usd", ("gen_ai.usage.cost",), cost, _SEEN),
+    Row("cost_usd", ("gen_ai.usage.cost",), cost, f"{_SEEN}, always 0: prices are fetched", documented=True),
     # What it writes where nothing was asked for.
     Row("seed", ("gen_ai.request.seed",), positive, _SEEN),
     Row("index_name", ("db.collection.name",), locator, "read in openlit 1.45.0", documented=True),

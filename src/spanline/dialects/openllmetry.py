@@ -52,6 +52,7 @@ _OWN = (
     Row("operation", ("traceloop.span.kind",), text, _NEW),
     Row("streamed", ("gen_ai.is_streaming", "llm.is_streaming"), flag, f"{_NEW}; the second {_OLD}"),
     Row("system_fingerprint", ("gen_ai.openai.response.system_fingerprint", "gen_ai.openai.system_fingerprint"), text, _NEW),
+    Row("request_model", ("embedding.model_name",), text, _LLAMAINDEX),
     Row("prompt_name", ("traceloop.prompt.key",), name, _SOURCE, documented=True),
     Row("prompt_version", ("traceloop.prompt.version",), name, _SDK),
     Row("prompt_version", ("traceloop.prompt.version_name", "traceloop.prompt.version_hash"), name, _SOURCE, documented=True),
@@ -67,8 +68,8 @@ _OWN = (
     Row("retriever_name", ("traceloop.entity.name",), identifier, _LANGCHAIN, kinds=("retrieval",)),
     Row("documents", ("traceloop.entity.output", "gen_ai.task.output"), documents, _LANGCHAIN, kinds=("retrieval",)),
     # A retriever's own span has no ids; those of the step that it feeds are matched by their source.
-    Row("passing", ("traceloop.entity.input", "gen_ai.task.input"), documents, _LANGCHAIN, path="inputs.input", kinds=("other",)),
     Row("passing", ("traceloop.entity.input", "gen_ai.task.input"), documents, _LANGCHAIN, path="inputs", kinds=("other",)),
+    Row("passing", ("traceloop.entity.output", "gen_ai.task.output"), documents, _LANGCHAIN, path="kwargs.inputs", kinds=("other",)),
     Row(ALL, ("crewai.crew.usage_metrics",), usage, _CREWAI),
     *hub("traceloop.association.properties.", _LANGCHAIN),
 )
@@ -81,7 +82,6 @@ _CLASSIC = (
     Row("reasoning_output_tokens", ("llm.usage.reasoning_tokens",), count, "read in 0.40.14", documented=True),
     Row("request_model", ("gen_ai.request.model", "llm.request.model"), text, _OLD),
     Row("response_model", ("gen_ai.response.model", "llm.response.model"), text, _OLD),
-    Row("request_model", ("embedding.model_name",), text, "seen in opentelemetry-instrumentation-llamaindex 0.40.14"),
 )
 
 OPENLLMETRY = Dialect(

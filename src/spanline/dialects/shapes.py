@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spanline.dialects.coerce import count, finish_reasons, flag, integer, name, number, text
 from spanline.dialects.found import ALL
 from spanline.dialects.table import Row
@@ -19,6 +21,11 @@ _PARAMETERS = (
     ("choices", count, ("n",)),
     ("streamed", flag, ("stream",)),
 )
+
+
+def unseen(rows: tuple[Row, ...], *members: str) -> tuple[Row, ...]:
+    """Rows, of which those that end in one of the members (all, without members) were read of and not seen in a recording."""
+    return tuple(replace(row, documented=True) if not members or (row.path or row.keys[0]).endswith(members) else row for row in rows)
 
 
 def request(key: str, source: str, *, model: bool = True, prefix: str = "") -> tuple[Row, ...]:
@@ -62,7 +69,7 @@ def answer(key: str, source: str, *, prefix: str = "") -> tuple[Row, ...]:
 def langchain(key: str, source: str) -> tuple[Row, ...]:
     """Rows for what LangChain's chat models give: generations, each with the provider's facts in its message."""
     rows: list[Row] = []
-    for place in ("generations[0][0].message.kwargs.response_metadata", "generations[0][0].message.response_metadata", "llm_output"):
+    for place in ("generations[0][0].message.kwargs.response_metadata", "llm_output"):
         rows += [
             Row("response_id", (key,), text, source, path=f"{place}.id", kinds=("inference",)),
             Row("response_model", (key,), text, source, path=f"{place}.model_name", kinds=("inference",)),
