@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from spanline.transports.config import configured
 
 if TYPE_CHECKING:
     from spanline.ledger import Ledger
+    from spanline.runtime.relay_process import RelayProcess
 
 RETRY_S = 30.0
 
@@ -82,16 +84,33 @@ def relay_of(settings: Settings, holder: LedgerHolder, *, observer: Observer | N
         observer: Told about sent, parked, lag and backlog.
         on_drop: Called for each event that had to go undelivered.
     """
+    consumers = consumers_of(settings, holder, on_drop)
+    if not consumers:
+        return None
+    return Relay(settings.journal_dir, consumers, on_event=observer, max_bytes=settings.journal_max_bytes, on_drop=on_drop)
+
+
+def relay_process_of(
+    settings: Settings, holder: LedgerHolder, *, observer: Observer | None, on_drop: Callable[[str], None]
+) -> Relay | RelayProcess | None:
+    """The relay as a child process, with the arguments of `relay_of`; a thread where there is no interpreter to start."""
+    if not sys.executable:
+        warn_once_a_minute("relay.executable", "spanline: no Python executable is known here; the relay runs as a thread")
+        return relay_of(settings, holder, observer=observer, on_drop=on_drop)
+    from spanline.runtime.relay_process import RelayProcess
+
+    names = [consumer.name for consumer in consumers_of(settings, holder, on_drop)]
+    return RelayProcess(settings, names, on_event=observer, on_drop=on_drop) if names else None
+
+
+def consumers_of(settings: Settings, holder: LedgerHolder, on_drop: Callable[[str], None]) -> list[Consumer]:
+    """New consumers of this service's journal: the ledger and what is configured; a wrong configuration is reported, not raised."""
     consumers: list[Consumer] = []
     if holder.wanted:
         consumers.append(LazyLedgerConsumer(holder))
     with guard("delivery.transports"):
-        consumers.extend(
-            TransportConsumer(name, transport, preset, on_drop=on_drop) for name, transport, preset in configured(settings)
-        )
-    if not consumers:
-        return None
-    return Relay(settings.journal_dir, consumers, on_event=observer, max_bytes=settings.journal_max_bytes, on_drop=on_drop)
+        consumers.extend(TransportConsumer(name, transport, preset, on_drop=on_drop) for name, transport, preset in configured(settings))
+    return consumers
 
 
 class LazyLedger:

@@ -7,7 +7,7 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,7 +25,8 @@ from spanline.record.labels import Labels
 from spanline.record.release import discover_release
 from spanline.record.run import Evaluation, RunRecord
 from spanline.relay.measure import DeliveryHealth
-from spanline.runtime.delivery import LedgerHolder, relay_of
+from spanline.relay.relay import Relay
+from spanline.runtime.delivery import LedgerHolder, relay_of, relay_process_of
 from spanline.runtime.evaluations import LateEvaluations
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
@@ -33,6 +34,9 @@ from spanline.runtime.tracing import attach_logs, export_within, set_up
 from spanline.settings import Settings, slug
 from spanline.tracing.processor import LineageSpanProcessor
 from spanline.tracing.record import record_of
+
+if TYPE_CHECKING:
+    from spanline.runtime.relay_process import RelayProcess
 
 MAX_JOB_KEYS = 1000
 
@@ -49,7 +53,7 @@ class Runtime:
         self.metrics: Any = None
         self.processor: LineageSpanProcessor | None = None
         self.ledgers = LedgerHolder(settings)
-        self.relay: Any = None
+        self.relay: Relay | RelayProcess | None = None
         self._closed = settings.disabled
         self._journal: JournalWriter | None = None
         self._job_keys: OrderedDict[Hashable, None] = OrderedDict()
@@ -98,11 +102,10 @@ class Runtime:
                 on_drop=self.dropped,
             )
             if settings.relay != "off":
-                if settings.relay == "process":
-                    logger.warning("spanline: SPANLINE_RELAY=process is not there yet; the relay runs as a thread")
                 with guard("runtime.relay"):
                     observer = DeliveryHealth(self.metrics).observer(settings.journal_dir) if self.metrics is not None else None
-                    self.relay = relay_of(settings, self.ledgers, observer=observer, on_drop=self.dropped)
+                    make = relay_process_of if settings.relay == "process" else relay_of
+                    self.relay = make(settings, self.ledgers, observer=observer, on_drop=self.dropped)
         SINKS.append(self)
         atexit.register(self.close)
 
