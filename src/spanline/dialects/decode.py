@@ -70,16 +70,16 @@ def walk(value: Any, steps: Sequence[Step]) -> Any:
         if isinstance(value, str):
             value = decoded(value)
         if step is None:
-            items = value if isinstance(value, (list, tuple)) else [value]
+            items = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else [value]
             rest = steps[position + 1 :]
-            found = [walk(item, rest) for item in cast(Sequence[Any], items)[:1000]]
+            found = [walk(item, rest) for item in items[:1000]]
             return [item for item in found if item is not None] or None
         if isinstance(step, int):
             if not isinstance(value, (list, tuple)) or len(cast(Sequence[Any], value)) <= step:
                 return None
             value = cast(Sequence[Any], value)[step]
         else:
-            if not isinstance(value, Mapping):
+            if type(value) is not dict and not isinstance(value, Mapping):
                 return None
             value = cast(Mapping[str, Any], value).get(step)
         if value is None:

@@ -202,7 +202,7 @@ def _foreign(
     dialect: Dialect, attributes: dict[str, Any], name: str | None, events: Iterable[Event], span_id: str
 ) -> tuple[Fields, list[GuardrailOutcome], list[Evaluation]]:
     """Fields of a span that is not spanline's own, with what its events say; nothing in them that could be content."""
-    if name is not None and SPAN_NAME in dialect.by_key:
+    if name is not None and SPAN_NAME in dialect.keys:
         attributes = {**attributes, SPAN_NAME: name}
     fields = dialect.fields(attributes)
     guardrails: list[GuardrailOutcome] = []

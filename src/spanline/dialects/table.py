@@ -11,9 +11,9 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta, ValidationError, convert
 
 from spanline.dialects import coerce
-from spanline.dialects.decode import steps_of
+from spanline.dialects.decode import decoded, steps_of, walk
 from spanline.dialects.fields import FIELDS, Fields, fields_type
-from spanline.dialects.found import Entry, Found
+from spanline.dialects.found import Entry, Found, Plan
 
 Coercer = Callable[[Any], Any]
 """From an attribute value to a field value; returns None for what it cannot read, never raises."""
@@ -80,7 +80,7 @@ class Dialect:
     """
 
     __slots__ = (
-        "_others", "_plain", "_special", "_texts", "_type", "_words", "by_events", "by_key", "events", "exclusive", "kind", "kinds",
+        "_others", "_plain", "_plans", "_special", "_texts", "_told", "_type", "_words", "by_events", "entries", "events", "exclusive", "keys", "kind", "kinds",
         "listed", "markers", "name", "prefixes", "priority", "repeats", "rows", "scopes", "sparse", "weak",
     )  # fmt: skip
 
@@ -114,27 +114,31 @@ class Dialect:
         self.weak = weak
         self.by_events = by_events
         self.sparse = sparse
-        self.by_key: dict[str, tuple[Entry, ...]] = {}
+        self._plans: dict[str | None, Plan] = {}
         self.listed: dict[tuple[str, str], tuple[Entry, ...]] = {}
         self._words: dict[str, str | None] = {}
         self._type: type[Fields] | None = None
         self._plain: dict[str, tuple[str, Coercer]] = {}
         taken: set[str] = set()
         others: set[str] = set()
+        entries: list[Entry] = []
         for number, row in enumerate(rows):
             for position, key in enumerate(row.keys):
-                entry = Entry(row.field, number * 16 + position, _scaled(row), steps_of(row.path), row.kinds)
+                entry = Entry(row.field, number * 16 + position, _scaled(row), steps_of(row.path), row.kinds, key)
                 prefix, star, suffix = key.partition("*")
                 if star:
                     self.listed[prefix, suffix] = (*self.listed.get((prefix, suffix), ()), entry)
                     continue
-                self.by_key[key] = (*self.by_key.get(key, ()), entry)
+                entries.append(entry)
                 plain = not position and not row.path and not row.kinds and row.field in _KNOWN and row.unit == "s"
                 if plain and row.field not in self._plain and key not in taken:
                     self._plain[row.field] = (key, row.coerce)
                     taken.add(key)
                 else:
                     others.add(key)
+        self.entries = tuple(entries)
+        self.keys = frozenset(entry.key for entry in entries)
+        self._told = tuple(entry for entry in entries if entry.field in ("operation", "kind"))
         self.prefixes = tuple({prefix for prefix, _ in self.listed})
         self._others = frozenset(others)
         self._special = tuple((field, read) for field, (_, read) in self._plain.items() if read not in _TYPES)
@@ -182,9 +186,35 @@ class Dialect:
 
     def coerced(self, attributes: Mapping[str, Any]) -> Fields:
         """Fields of one span, each read by its row's coercer. Cost: one look-up an attribute, whatever the number of rows."""
-        found = Found(self)
+        word, kind = self._kind(attributes)
+        plan = self._plans.get(kind)
+        if plan is None:
+            plan = self._plans[kind] = Plan(self.entries, kind)
+        found = Found(plan, self.listed, self.prefixes)
         found.take(attributes)
+        if word is not None:
+            found.values["operation"] = word
+        if kind is not None:
+            found.values["kind"] = kind
         return found.fields()
+
+    def _kind(self, attributes: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """The dialect's word for the operation, and our kind; a word that the dialect knows beats one that it does not."""
+        word: str | None = None
+        for entry in self._told:
+            raw = attributes.get(entry.key)
+            if raw is None:
+                continue
+            found = entry.coerce(walk(decoded(raw), entry.steps) if entry.steps else raw)
+            if found is None:
+                continue
+            if entry.field == "kind":
+                return word, found
+            kind = self.kind_of(found)
+            if kind is not None:
+                return found, kind
+            word = word or found
+        return word, self.kind
 
 
 class EventTable(NamedTuple):

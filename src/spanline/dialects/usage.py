@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from spanline.dialects.coerce import count
-from spanline.dialects.decode import decoded, steps_of, walk
+from spanline.dialects.decode import decoded
 
 _NAMES: dict[str, tuple[str, ...]] = {
     "input_tokens": (
@@ -33,7 +33,16 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "total": ("total_tokens", "total", "totalTokens", "total_token_count", "totalTokenCount"),
 }  # fmt: skip
-_PATHS = {field: tuple(steps_of(name) for name in names) for field, names in _NAMES.items()}
+_Place = tuple[str, int]
+_FLAT: dict[str, _Place] = {}
+_NESTED: dict[str, dict[str, _Place]] = {}
+for _field, _names in _NAMES.items():
+    for _rank, _name in enumerate(_names):
+        _parent, _dot, _child = _name.partition(".")
+        if _dot:
+            _NESTED.setdefault(_parent, {})[_child] = (_field, _rank)
+        else:
+            _FLAT[_parent] = (_field, _rank)
 
 
 def usage(value: Any) -> dict[str, int] | None:
@@ -48,12 +57,17 @@ def usage(value: Any) -> dict[str, int] | None:
     if not isinstance(held, Mapping) or not held:
         return None
     found: dict[str, int] = {}
-    for field, paths in _PATHS.items():
-        for steps in paths:
-            amount = count(walk(cast(Mapping[str, Any], held), steps))
-            if amount is not None:
-                found[field] = amount
-                break
+    ranks: dict[str, int] = {}
+    for key, value in cast(Mapping[str, Any], held).items():
+        place = _FLAT.get(key)
+        if place is not None:
+            _take(found, ranks, place, value)
+        elif key in _NESTED and isinstance(value, Mapping):
+            inside = _NESTED[key]
+            for child, amount in cast(Mapping[str, Any], value).items():
+                place = inside.get(child)
+                if place is not None:
+                    _take(found, ranks, place, amount)
     total = found.pop("total", None)
     if not found:
         return None
@@ -69,3 +83,11 @@ def usage(value: Any) -> dict[str, int] | None:
     if apart and apart == reasoning and "output_tokens" in found:
         found["output_tokens"] += reasoning
     return found
+
+
+def _take(found: dict[str, int], ranks: dict[str, int], place: _Place, value: Any) -> None:
+    field, rank = place
+    amount = count(value)
+    if amount is not None and ranks.get(field, 99) > rank:
+        found[field] = amount
+        ranks[field] = rank
