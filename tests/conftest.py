@@ -12,7 +12,7 @@ import pytest
 
 from spanline import _guard
 
-pytest_plugins = ["tests.servers.fixtures", "tests.fee_assistant"]
+pytest_plugins = ["tests.servers.fixtures", "tests.fee_assistant", "tests.ledger_stores"]
 ORDER = ("unit", "contract", "property", "integration", "faults", "browser")
 _KEEP = frozenset({"SPANLINE_SHARED", "SPANLINE_CACHE"})
 

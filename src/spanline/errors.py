@@ -5,6 +5,7 @@ SpanlineError
 ├── MissingExtra         an optional dependency is not installed; the message has the pip line
 ├── JournalError         a journal cannot be read as asked
 ├── LedgerError          a ledger cannot be opened or is from a newer version
+├── UnknownReference     the ledger knows no such run, artifact, release or job; the message names the nearest
 └── TransportError       one event could not be delivered
 """
 
@@ -33,6 +34,14 @@ class JournalError(SpanlineError):
 
 class LedgerError(SpanlineError):
     """A ledger cannot be opened, or is from a newer version of spanline."""
+
+
+class UnknownReference(SpanlineError, LookupError):
+    """The ledger knows no such run, artifact, release or job.
+
+    Args:
+        reason: What is not known, and which names are near.
+    """
 
 
 class TransportError(SpanlineError):

@@ -1,4 +1,4 @@
-"""Ingest: idempotent, any order, two jobs on one run id, poison, retention. A real SQLite file."""
+"""Ingest: idempotent, any order, two jobs on one run id, poison, retention. On SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import func, select, update
 
 from spanline.errors import TransportError
 from spanline.ledger import Ledger
 from spanline.ledger.retention import Retention
+from spanline.ledger.schema import events, runs
 from spanline.record.run import Evaluation
 from spanline.relay.consumer import DeliveryError
 from spanline.relay.ledger import LedgerConsumer
 from tests.ledger_events import CORPUS, MODEL, PROMPT, T0, build, child_of, end, foreign, index, request, start
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def contents(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:
@@ -59,11 +54,11 @@ def test_the_same_batch_twice_changes_nothing(ledger):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_order_and_any_batches_give_the_same_rows(tmp_path, seed):
+def test_any_order_and_any_batches_give_the_same_rows(new_ledger_url, seed):
     events = story()
     results = []
     for number, size in enumerate((len(events), 1, 3)):
-        ledger = Ledger.open(f"sqlite:///{tmp_path}/{number}.db")
+        ledger = Ledger.open(new_ledger_url())
         some = list(events)
         random.Random(seed + number).shuffle(some)
         for first in range(0, len(some), size):
@@ -106,11 +101,11 @@ def test_a_bad_event_is_reported_and_the_rest_is_kept(ledger):
     assert [(entry.index, entry.reason) for entry in report.rejected] == [(1, "the event is not JSON"), (3, "run.runId is not a UUID")]
 
 
-def test_a_job_is_a_job_though_only_its_first_event_says_so(ledger, tmp_path):
+def test_a_job_is_a_job_though_only_its_first_event_says_so(ledger, ledger_url):
     ledger.ingest([end(build(0, [CORPUS], [index()]))])
     ledger.ingest([end(build(1, [CORPUS], [index("c2", "c2")]), job_facets=False)])
     ledger.close()
-    again = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", max_age_s=1.0)
+    again = Ledger.open(ledger_url, max_age_s=1.0)
     again.ingest([end(build(2, [CORPUS], [index("c3", "c3")]), job_facets=False)])
     with again._database.read() as connection:
         assert connection.exec_driver_sql("SELECT offline, count(*) FROM runs GROUP BY 1").all() == [(1, 3)]
@@ -132,7 +127,7 @@ def test_a_damaged_event_hides_only_itself(ledger, caplog):
     first, second = request(0), request(1)
     ledger.ingest([end(first), end(second)])
     with ledger._database.write() as connection:
-        connection.exec_driver_sql("UPDATE events SET body = x'0100ff' WHERE run = (SELECT min(run) FROM runs)")
+        connection.execute(update(events).where(events.c.run == select(func.min(runs.c.run)).scalar_subquery()).values(body=b"\x01\x00\xff"))
     assert ledger.run(first.run_id) is None
     assert ledger.run(second.run_id) is not None
     assert "damaged" in caplog.text
@@ -156,7 +151,8 @@ def test_the_consumer_names_the_poisoned_entry_and_keeps_the_others(ledger):
     assert consumer.close(1.0)
 
 
-def test_a_ledger_that_does_not_answer_is_tried_again(ledger, tmp_path):
+def test_a_ledger_that_does_not_answer_is_tried_again(tmp_path):
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
     ledger.close()
     (tmp_path / "ledger.db").unlink()
     (tmp_path / "ledger.db").mkdir()
@@ -165,8 +161,7 @@ def test_a_ledger_that_does_not_answer_is_tried_again(ledger, tmp_path):
     assert caught.value.status is None
 
 
-def test_old_requests_go_and_jobs_stay(tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+def test_old_requests_go_and_jobs_stay(ledger):
     old, new, job = request(0, tags={"case": "1"}, response_id="resp"), request(2 * 86_400), build(0, [CORPUS], [index()])
     ledger.ingest([end(old), end(new), end(job)])
     now_us = T0 // 1000 + round(2.5 * 86_400e6)

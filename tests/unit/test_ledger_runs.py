@@ -1,4 +1,4 @@
-"""The ledger asked: ids, the JSON of a run, lists, conflicts, gaps, upstream. A real SQLite file."""
+"""The ledger asked: ids, the JSON of a run, lists, conflicts, gaps, upstream. On SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import uuid
 import msgspec
 import pytest
 
-from spanline.ledger import Ledger
 from spanline.record.artifact import Artifact
 from spanline.record.run import Conflict, GuardrailOutcome, ModelUsage, Operation, Usage
 from tests.ledger_events import CORPUS, JOB, MODEL, PROMPT, build, child_of, end, foreign, index, request, sha, start
@@ -16,13 +15,6 @@ KEYS = {
     "runId", "traceId", "job", "status", "startedAt", "endedAt", "durationSeconds", "artifacts", "operations", "usage", "guardrails",
     "evaluations", "conflicts", "gaps", "upstream", "links", "answers",
 }  # fmt: skip
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def test_every_form_of_an_id_leads_to_the_run(ledger):

@@ -72,7 +72,8 @@ async def test_one_event() -> None:
         assert (bad.status_code, bad.json()["detail"]) == (400, "run.runId is not a UUID")
         assert (await http.post("/api/v1/lineage", content=body([EVENT]), headers=JSON)).status_code == 400
         assert (await http.post("/api/v1/lineage", content=b"", headers=JSON)).status_code == 400
-        assert (await http.get("/api/v1/lineage")).status_code == 405
+        assert (await http.get("/api/v1/lineage")).json()["title"] == "Parameter ref is missing"
+        assert (await http.put("/api/v1/lineage")).status_code == 405
 
 
 async def test_a_batch_in_part() -> None:

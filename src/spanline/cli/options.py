@@ -12,12 +12,15 @@ from urllib.parse import unquote
 import click
 
 from spanline.cli.text import say
-from spanline.errors import MissingExtra, SpanlineError
+from spanline.errors import MissingExtra, SpanlineError, UnknownReference
 from spanline.settings import Settings
 
 if TYPE_CHECKING:
     from spanline.cli.remote import RemoteLedger
     from spanline.ledger import Ledger
+
+NOT_FOUND = 4
+"""Exit status of what nothing is known of (contract.md, "Command line")."""
 
 L = TypeVar("L", "Ledger", "RemoteLedger")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,6 +110,17 @@ def existing_ledger(url: str | None) -> Generator[Ledger | RemoteLedger | None]:
 
     with _asked(Ledger.open(settings.effective_ledger_url)) as ledger:
         yield ledger
+
+
+def ask(url: str | None, question: Callable[[Ledger | RemoteLedger], dict[str, Any]]) -> dict[str, Any]:
+    """The answer of the ledger; ends the command with exit status 4 where it does not know what is meant, or there is none."""
+    try:
+        with existing_ledger(url) as ledger:
+            if ledger is not None:
+                return question(ledger)
+    except UnknownReference as error:
+        say(str(error), err=True)
+    raise click.exceptions.Exit(NOT_FOUND)
 
 
 @contextmanager

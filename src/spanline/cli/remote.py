@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 import urllib3
 
-from spanline.errors import SpanlineError
+from spanline.errors import SpanlineError, UnknownReference
 from spanline.record.run import Evaluation
 from spanline.settings import Settings
 
@@ -26,6 +26,7 @@ class RemoteLedger:
 
     Raises (every method):
         SpanlineError: The server does not answer or refuses; the message says what to do.
+        UnknownReference: The server does not know what is meant; the message names the nearest.
         ValueError: The server finds an argument wrong.
     """
 
@@ -52,6 +53,26 @@ class RemoteLedger:
         """A page of runs whose lineage is incomplete."""
         return self._page("gaps", limit=limit, after=after)
 
+    def artifacts(self, *, limit: int = 50, after: str | None = None, kind: str | None = None, name: str | None = None) -> dict[str, Any]:
+        """A page of artifacts."""
+        return self._page("artifacts", limit=limit, after=after, kind=kind, name=name)
+
+    def lineage(self, ref: str, *, direction: str = "both", depth: int = 5) -> dict[str, Any]:
+        """The graph around a run or an artifact."""
+        return self._known("lineage", ref=ref, direction=direction, depth=depth)
+
+    def impact(self, ref: str, *, limit: int = 50, after: str | None = None) -> dict[str, Any]:
+        """What an artifact went into."""
+        return self._known("impact", ref=ref, limit=min(limit, MAX_LIMIT), after=after)
+
+    def diff(self, a: str, b: str, *, job: str | None = None) -> dict[str, Any]:
+        """What differs between two runs, releases or time windows."""
+        return self._known("diff", a=a, b=b, job=job)
+
+    def lastgood(self, job: str) -> dict[str, Any]:
+        """The last known good release of a job."""
+        return self._known("lastgood", job=job)
+
     def acknowledge(self, ref: str, digest: str) -> bool:
         """Not over HTTP."""
         del ref, digest
@@ -77,6 +98,13 @@ class RemoteLedger:
         found = self._ask("GET", f"/api/v1/{what}?{urlencode({'limit': min(limit, MAX_LIMIT), **given})}")
         return found if found is not None else {"items": [], "next": None}
 
+    def _known(self, what: str, **given: Any) -> dict[str, Any]:
+        asked = urlencode({name: value for name, value in given.items() if value is not None}, errors="replace")
+        found = self._ask("GET", f"/api/v1/{what}?{asked}")
+        if found is None:
+            raise UnknownReference(f"{self._shown} does not know it")
+        return found
+
     def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any] | None:
         headers = {**self._pool.headers, "content-type": "application/json"} if body is not None else None
         try:
@@ -95,6 +123,8 @@ class RemoteLedger:
             )
         if response.status == 404 and path.startswith("/api/v1/runs/"):
             return None
+        if response.status == 404 and answer["title"] == "Not known here":
+            raise UnknownReference(str(answer.get("detail")))
         reason = f"{answer['title']}. {answer.get('detail') or ''}".strip()
         if response.status == 400:
             raise ValueError(reason)

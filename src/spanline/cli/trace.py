@@ -7,11 +7,8 @@ from typing import Any
 
 import click
 
-from spanline.cli.options import existing_ledger, json_option, ledger_option, settings_for
+from spanline.cli.options import NOT_FOUND, existing_ledger, json_option, ledger_option, settings_for
 from spanline.cli.text import say, say_json
-
-NOT_FOUND = 4
-"""Exit status of an id that nothing is known of (contract.md, "Command line")."""
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 

@@ -163,6 +163,7 @@ class Ingester:
             packed.extend((run, job_key(*facts.job), event.hash, event.event_us, event.line) for event in group.new)
         batch.events = self._store.rows(connection, packed, max(event[3] for event in packed))
         again = sorted(row["b_run"] for row in batch.updated)
+        batch.tallies.take_back(connection, again)
         for some in _chunks(again):
             connection.execute(delete(edges).where(edges.c.run.in_(some)))
             connection.execute(delete(conflicts).where(conflicts.c.run.in_(some)))

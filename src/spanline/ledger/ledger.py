@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, literal_column, select, update
 
-from spanline.ledger import listing
-from spanline.ledger.conflicts import dashed
 from spanline.ledger.database import Database
 from spanline.ledger.ingest import Ingester, IngestReport
-from spanline.ledger.lookup import merged, resolve
 from spanline.ledger.migrations.upgrade import NEWEST
+from spanline.ledger.questions import Questions
 from spanline.ledger.retention import Retention
 from spanline.ledger.schema import artifacts, jobs, label_digests, labels, runs
-from spanline.ledger.view import moment, run_json
+from spanline.ledger.view import moment
 from spanline.naming import parse_ref
 
-MAX_LIMIT = 1000
 CHECK_EVERY_S = 30.0
 BUDGET_S = 0.05
 """Deleting takes no longer than that after one batch; the rest waits for the next ones. Seconds."""
 
 
-class Ledger:
+class Ledger(Questions):
     """A lineage database.
 
     Thread-safety: one lock around writing; reading goes on beside it, also in other processes. A forked child may go on using it.
     """
 
     def __init__(self, database: Database, *, max_bytes: int | None = None, max_age_s: float | None = None) -> None:
-        self._database = database
+        super().__init__(database)
         self._ingester = Ingester(database)
         self._retention = Retention(database, max_bytes=max_bytes, max_age_s=max_age_s)
         self._limited = max_bytes is not None or max_age_s is not None
@@ -87,65 +83,6 @@ class Ledger:
         self._check_at = time.monotonic() + (CHECK_EVERY_S if done else 2 * BUDGET_S)
         return deleted
 
-    def resolve(self, id: str) -> str | None:
-        """Run id of an id in any form: trace id, run id, request id, response id (of several the newest)."""
-        with self._database.read() as connection:
-            found = resolve(connection, id)
-        return dashed(found[0].run_id) if found else None
-
-    def run(self, id: str) -> dict[str, Any] | None:
-        """The JSON of a run (contract.md, "The JSON of a run") from an id in any form; None when it is unknown."""
-        with self._database.read() as connection:
-            found = resolve(connection, id)
-            return run_json(connection, found) if found else None
-
-    def document(self, id: str) -> dict[str, Any] | None:
-        """All events of the run that an id means, merged into one OpenLineage event; None when it is unknown."""
-        with self._database.read() as connection:
-            found = resolve(connection, id)
-            return merged(connection, [found[0].run]).get(found[0].run) if found else None
-
-    def runs(
-        self, *, limit: int = 50, after: str | None = None, job: str | None = None, outcome: str | None = None, artifact: str | None = None,
-        tag: str | None = None, conflict: bool | None = None, since: str | datetime | None = None, until: str | datetime | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
-        """A page of runs, newest first: `{"items", "next"}`.
-
-        Args:
-            limit: Most runs of the page.
-            after: `next` of the page before.
-            job: Name of a job.
-            outcome: `COMPLETE`, `FAIL`, `ABORT` or `RUNNING`, in any case; also `ok`, `error`, `aborted`.
-            artifact: `kind:name@version` or `kind:name` (all versions); used or made. `release:…@…` and `code:…@…` too.
-            tag: `key:value`.
-            conflict: Whether a version conflict was flagged.
-            since: Started at this time or later, RFC 3339.
-            until: Started before.
-
-        Raises:
-            ValueError: An argument is wrong; the message says which.
-        """
-        with self._database.read() as connection:
-            return listing.runs_page(
-                connection, limit=_limit(limit), after=after, job=job, outcome=outcome, artifact=artifact, tag=tag, conflict=conflict,
-                since=since, until=until,
-            )  # fmt: skip
-
-    def conflicts(self, *, limit: int = 50, after: str | None = None) -> dict[str, Any]:
-        """A page of version conflicts, one entry a label: `{"items", "next"}`."""
-        with self._database.read() as connection:
-            return listing.conflicts_page(connection, limit=_limit(limit), after=after)
-
-    def gaps(self, *, limit: int = 50, after: str | None = None) -> dict[str, Any]:
-        """A page of what is missing in the lineage of runs: `{"items": [{runId, missing, how}], "next"}`; `limit` counts runs."""
-        with self._database.read() as connection:
-            return listing.gaps_page(connection, limit=_limit(limit), after=after)
-
-    def artifacts(self, *, limit: int = 50, after: str | None = None, kind: str | None = None, name: str | None = None) -> dict[str, Any]:
-        """A page of artifacts, each version and digest one item: `{"items", "next"}`."""
-        with self._database.read() as connection:
-            return listing.artifacts_page(connection, limit=_limit(limit), after=after, kind=kind, name=name)
-
     def acknowledge(self, ref: str, digest: str) -> bool:
         """Accept a digest under a label: runs that show it from now on are not flagged.
 
@@ -194,9 +131,3 @@ class Ledger:
     def close(self) -> None:
         """Close all connections."""
         self._database.close()
-
-
-def _limit(limit: int) -> int:
-    if not 1 <= limit <= MAX_LIMIT:
-        raise ValueError(f"limit is from 1 to {MAX_LIMIT}")
-    return limit

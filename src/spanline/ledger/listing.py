@@ -27,7 +27,7 @@ _ZERO: ColumnElement[int] = literal_column("0")
 _OUTCOMES = {"OK": "COMPLETE", "ERROR": "FAIL", "FAILED": "FAIL", "ABORTED": "ABORT", "START": "RUNNING"}
 _decode = msgspec.json.decode
 
-_Driver = tuple[Any, list[ColumnElement[bool]]]
+Driver = tuple[Any, list[ColumnElement[bool]]]
 """A column of run keys, and what must hold beside it: read along one index, newest first."""
 
 
@@ -44,9 +44,9 @@ def runs_page(
     if after is not None:
         bounds.append(("<", _cursor(after)))
     if since is not None:
-        bounds.append((">=", _micros(since) << 11))
+        bounds.append((">=", micros_of(since) << 11))
     if until is not None:
-        bounds.append(("<", _micros(until) << 11))
+        bounds.append(("<", micros_of(until) << 11))
     conditions: list[ColumnElement[bool]] = []
     if outcome is not None:
         status = _OUTCOMES.get(outcome.upper(), outcome.upper())
@@ -56,7 +56,7 @@ def runs_page(
     if conflict is not None:
         conditions.append(runs.c.conflicts > _ZERO if conflict else runs.c.conflicts == _ZERO)
     # What narrows most leads; the others are asked of each run that it leads to.
-    drivers: list[_Driver] | None = None
+    drivers: list[Driver] | None = None
     if artifact is not None:
         drivers = _using(connection, parse_ref(artifact))
     if tag is not None:
@@ -73,7 +73,18 @@ def runs_page(
             conditions.append(runs.c.job.in_(keys))
     if drivers is None:
         drivers = [(runs.c.run, [])]
-    keys = _newest(connection, drivers, conditions, bounds, limit + 1)
+    return _paged(connection, drivers, conditions, bounds, limit)
+
+
+def page_of(connection: Connection, drivers: Sequence[Driver], *, limit: int, after: str | None) -> dict[str, Any]:
+    """A page of the runs that some drivers lead to, newest first."""
+    return _paged(connection, drivers, [], [("<", _cursor(after))] if after is not None else [], limit)
+
+
+def _paged(
+    connection: Connection, drivers: Sequence[Driver], conditions: list[ColumnElement[bool]], bounds: list[tuple[str, int]], limit: int
+) -> dict[str, Any]:
+    keys = newest(connection, drivers, conditions, bounds, limit + 1)
     rows = rows_by_key(connection, keys)
     listed = [rows[key] for key in keys[:limit] if key in rows]
     return {"items": [_item(row) for row in listed], "next": f"{keys[limit - 1]:x}" if len(keys) > limit else None}
@@ -82,7 +93,7 @@ def runs_page(
 def gaps_page(connection: Connection, *, limit: int, after: str | None) -> dict[str, Any]:
     """A page of what is missing, of the newest runs first; `limit` counts runs."""
     bounds = [("<", _cursor(after))] if after is not None else []
-    keys = _newest(connection, [(runs.c.run, [runs.c.gaps > _ZERO])], [], bounds, limit + 1)
+    keys = newest(connection, [(runs.c.run, [runs.c.gaps > _ZERO])], [], bounds, limit + 1)
     shown = keys[:limit]
     rows, documents = rows_by_key(connection, shown), merged(connection, shown)
     found = [
@@ -158,7 +169,7 @@ def _item(row: Row) -> dict[str, Any]:
     }
 
 
-def _using(connection: Connection, ref: Ref) -> list[_Driver]:
+def _using(connection: Connection, ref: Ref) -> list[Driver]:
     """What a run must be, to have used or made an artifact: one condition for each version, digest and role."""
     if ref.kind in ("release", "code"):
         column, name = (releases.c.name, releases.c.service) if ref.kind == "release" else (releases.c.code_revision, releases.c.repository)
@@ -170,8 +181,8 @@ def _using(connection: Connection, ref: Ref) -> list[_Driver]:
     return own + [(edges.c.run, [edges.c.artifact == key, edges.c.role == role]) for key in keys for role in (INPUT, OUTPUT)]
 
 
-def _newest(
-    connection: Connection, drivers: Sequence[_Driver], conditions: list[ColumnElement[bool]],
+def newest(
+    connection: Connection, drivers: Sequence[Driver], conditions: Sequence[ColumnElement[bool]],
     bounds: list[tuple[str, int]], limit: int,
 ) -> list[int]:  # fmt: skip
     """Keys of the newest runs that one of the drivers leads to: each is read in order along its index, and stops at the limit."""
@@ -215,7 +226,12 @@ def _tag(text: str) -> str:
     return f"{text[: min(marks)]}={text[min(marks) + 1 :]}"
 
 
-def _micros(value: str | datetime) -> int:
+def micros_of(value: str | datetime) -> int:
+    """Unix microseconds of a time that somebody typed.
+
+    Raises:
+        ValueError: It is no RFC 3339 time.
+    """
     if isinstance(value, datetime):
         return int((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1e6)
     try:

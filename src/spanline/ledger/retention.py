@@ -13,6 +13,7 @@ from spanline.ledger.documents import merge
 from spanline.ledger.facts import facts_of
 from spanline.ledger.schema import conflicts, edges, evaluations, events, runs, terms
 from spanline.ledger.store import documents_of
+from spanline.ledger.tallies import Tallies
 
 BITE = 200
 """Runs deleted in one transaction."""
@@ -100,6 +101,9 @@ def delete_runs(connection: Connection, keys: Sequence[int]) -> None:
     pairs = [{"b_term": key, "b_run": run} for run, some in found.items() for key in some]
     if pairs:
         connection.execute(_DELETE_TERM, pairs)
+    tallies = Tallies()
+    tallies.take_back(connection, keys)
+    tallies.write(connection, keep=True)
     for table in (edges, conflicts, evaluations, events, runs):
         connection.execute(delete(table).where(table.c.run.in_(keys)))
 

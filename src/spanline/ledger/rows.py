@@ -16,6 +16,7 @@ from spanline.ledger.documents import text
 from spanline.ledger.facts import Facts, job_key
 from spanline.ledger.gaps import Gap, bits
 from spanline.ledger.schema import artifacts, conflicts, edges, evaluations, events, jobs, releases, runs, terms
+from spanline.ledger.tallies import Tallies
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _FIXED = ("trace_id", "parent_id", "job", "release", "status", "started_us", "ended_us", "offline", "conflicts", "blocked", "gaps", "tags")
@@ -45,6 +46,7 @@ class Rows:
         self.runs: list[dict[str, Any]] = []
         self.updated: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
+        self.tallies = Tallies()
         self._edges: list[dict[str, Any]] = []
         self._terms: list[dict[str, Any]] = []
         self._conflicts: list[dict[str, Any]] = []
@@ -55,11 +57,12 @@ class Rows:
 
     def add_run(self, run: int, run_id: bytes, facts: Facts, offline: int, gaps: list[Gap], flags: list[Flag], *, known: bool) -> None:
         """Lay out one run. `known`: it has a row already, which is written anew."""
+        job, release = self._job(facts), self._release(facts)
         values = {
             "trace_id": facts.trace_id,
             "parent_id": facts.parent_id,
-            "job": self._job(facts),
-            "release": self._release(facts),
+            "job": job,
+            "release": release,
             "status": facts.status,
             "started_us": facts.started_us,
             "ended_us": facts.ended_us,
@@ -74,6 +77,10 @@ class Rows:
         else:
             self.runs.append({"run": run, "run_id": run_id, **values})
         self._add_edges(run, facts)
+        self.tallies.add(
+            run, job, release, {(entry.key, entry.role) for entry in facts.artifacts},
+            flows={entry.key for entry in facts.artifacts if entry.kind == "flow"},
+        )  # fmt: skip
         self._terms.extend({"term": term, "run": run} for term in facts.terms)
         for flag in flags:
             self._conflicts.append({"run": run, "label": flag.label.key, "digest": flag.digest, "expected": flag.expected})
@@ -110,6 +117,7 @@ class Rows:
         for table, made in ((terms, self._terms), (evaluations, self._evaluations)):
             if made:
                 self._add(connection, table, made)
+        self.tallies.write(connection)
         return fresh
 
     def _add(self, connection: Connection, table: Table, made: list[dict[str, Any]]) -> None:

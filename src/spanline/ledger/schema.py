@@ -180,5 +180,36 @@ evaluations = Table(
     Column("evaluated_at", Text),
 )
 
+_FAILED, _PASSED = evaluations.c.passed == 0, evaluations.c.passed == 1
+Index("evaluations_failed", evaluations.c.run, sqlite_where=_FAILED, postgresql_where=_FAILED)
+Index("evaluations_passed", evaluations.c.run, sqlite_where=_PASSED, postgresql_where=_PASSED)
+_BLOCKED = runs.c.blocked > 0
+Index("runs_blocked", runs.c.run, sqlite_where=_BLOCKED, postgresql_where=_BLOCKED)
+
+uses = Table(
+    "uses",
+    metadata,
+    Column("artifact", BigInteger, primary_key=True, autoincrement=False),
+    Column("role", SmallInteger, primary_key=True, autoincrement=False),
+    Column("job", BigInteger, primary_key=True, autoincrement=False),
+    Column("release", BigInteger, primary_key=True, autoincrement=False, comment="0: none"),
+    Column("runs", BigInteger, nullable=False, comment="how many are in the ledger"),
+    Column("first_run", BigInteger, nullable=False, comment="keys of runs: times, kept when the runs have gone"),
+    Column("last_run", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("uses_by_job", uses.c.job, uses.c.release, uses.c.role)
+Index("uses_by_release", uses.c.release, uses.c.role)
+
+derivations = Table(
+    "derivations",
+    metadata,
+    Column("source", BigInteger, primary_key=True, autoincrement=False, comment="an artifact that a run used …"),
+    Column("product", BigInteger, primary_key=True, autoincrement=False, comment="… and one that the same run made"),
+    Column("first_run", BigInteger, nullable=False),
+    Column("last_run", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 OF_RUNS = (edges, terms, conflicts, evaluations)
 """Tables whose rows are made from the events of one run."""

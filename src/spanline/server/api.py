@@ -11,7 +11,7 @@ from starlette.responses import Response
 from spanline._guard import guard
 from spanline.lineage import schema_store
 from spanline.lineage.evaluated import evaluations_from
-from spanline.server.asking import RUN_FILTERS, ask, id_of, paging, parameters, run_filter, unknown_run
+from spanline.server.asking import RUN_FILTERS, ask, depth_of, id_of, paging, parameters, required, run_filter, unknown_run
 from spanline.server.evaluating import Evaluating
 from spanline.server.ingest import body_of
 from spanline.server.pages import Pages
@@ -65,6 +65,28 @@ class Api:
         given = parameters(request, ("kind", "name"))
         chosen: dict[str, Any] = {name: given[name] for name in ("kind", "name") if name in given}
         return json_response(await ask(self.ledger.artifacts, **paging(given), **chosen))
+
+    async def lineage(self, request: Request) -> Response:
+        """`GET /api/v1/lineage?ref=…&direction=up|down|both&depth=N`: the graph around a run or an artifact."""
+        given = parameters(request, ("ref", "direction", "depth"))
+        ref = required(given, "ref", "index:fees_corpus@commit:abc123")
+        return json_response(await ask(self.ledger.lineage, ref, direction=given.get("direction", "both"), **depth_of(given)))
+
+    async def impact(self, request: Request) -> Response:
+        """`GET /api/v1/impact?ref=…`: which runs, jobs and releases used it, and what they made."""
+        given = parameters(request, ("ref",))
+        return json_response(await ask(self.ledger.impact, required(given, "ref", "prompt:fees@v7"), **paging(given)))
+
+    async def diff(self, request: Request) -> Response:
+        """`GET /api/v1/diff?a=…&b=…`: what differs between two runs, releases or time windows."""
+        given = parameters(request, ("a", "b", "job"))
+        a, b = required(given, "a", "release:fee-assistant@1.4.2"), required(given, "b", "release:fee-assistant@1.5.0")
+        return json_response(await ask(self.ledger.diff, a, b, job=given.get("job")))
+
+    async def lastgood(self, request: Request) -> Response:
+        """`GET /api/v1/lastgood?job=…`: the last known good release of a job, and why each newer one was refused."""
+        given = parameters(request, ("job",))
+        return json_response(await ask(self.ledger.lastgood, required(given, "job", "fee-assistant.POST%20/chat")))
 
     async def ready(self, _request: Request) -> Response:
         """`GET /readyz`: whether the ledger answers."""

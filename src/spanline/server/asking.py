@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from spanline.errors import UnknownReference
 from spanline.server.problems import Problem
 
 P = ParamSpec("P")
@@ -30,10 +31,12 @@ async def ask(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call the ledger in a worker thread.
 
     Raises:
-        Problem: 400 when the ledger finds an argument wrong, e.g. a cursor that it did not give.
+        Problem: 400 when the ledger finds an argument wrong, e.g. a cursor that it did not give; 404 when it does not know what is meant.
     """
     try:
         return await run_in_threadpool(question, *args, **kwargs)
+    except UnknownReference as error:
+        raise Problem(404, "Not known here", str(error)) from error
     except ValueError as error:
         raise Problem(400, "A parameter is wrong", str(error)) from error
 
@@ -97,6 +100,31 @@ def paging(given: Mapping[str, str]) -> dict[str, Any]:
     if not re.match(r"[0-9]{1,6}\Z", text) or not 1 <= int(text) <= MAX_LIMIT:
         raise Problem(400, "Parameter limit is wrong", f"A whole number from 1 to {MAX_LIMIT}.")
     return {"limit": int(text), "after": given.get("after")}
+
+
+def required(given: Mapping[str, str], name: str, example: str) -> str:
+    """A parameter that must be there.
+
+    Raises:
+        Problem: 400 when it is not.
+    """
+    if name not in given:
+        raise Problem(400, f"Parameter {name} is missing", f"For example ?{name}={example}")
+    return given[name]
+
+
+def depth_of(given: Mapping[str, str]) -> dict[str, int]:
+    """`depth`, where it is given.
+
+    Raises:
+        Problem: 400 when it is no number.
+    """
+    text = given.get("depth")
+    if text is None:
+        return {}
+    if not re.match(r"[0-9]{1,6}\Z", text):
+        raise Problem(400, "Parameter depth is wrong", "A whole number: how many runs away.")
+    return {"depth": int(text)}
 
 
 def run_filter(given: Mapping[str, str]) -> dict[str, Any]:

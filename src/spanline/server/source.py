@@ -75,3 +75,19 @@ class Source(Protocol):
     def artifacts(self, *, limit: int = ..., after: str | None = ..., kind: str | None = ..., name: str | None = ...) -> dict[str, Any]:
         """A page of known artifacts: `{"items", "next"}`."""
         ...
+
+    def lineage(self, ref: str, *, direction: str = ..., depth: int = ...) -> dict[str, Any]:
+        """The graph around a run or an artifact: `{"root", "nodes", "edges", "truncated"}`."""
+        ...
+
+    def impact(self, ref: str, *, limit: int = ..., after: str | None = ...) -> dict[str, Any]:
+        """What an artifact went into: `{"ref", "runs", "jobs", "releases", "artifacts"}`."""
+        ...
+
+    def diff(self, a: str, b: str, *, job: str | None = ...) -> dict[str, Any]:
+        """What differs between two runs, releases or time windows."""
+        ...
+
+    def lastgood(self, job: str) -> dict[str, Any]:
+        """The last known good release of a job."""
+        ...
