@@ -12,7 +12,7 @@ INSTALL := $(PIP) install --require-hashes -r
 PYTEST_ARGS ?=
 SERVERS ?=
 
-.PHONY: help setup demo test test-fast lint fmt bench servers pins clean
+.PHONY: help setup demo test test-fast lint fmt corpus bench servers pins clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -78,6 +78,9 @@ lint: $(VENV)/.dev $(VENV)/.demo ## ruff, types, import layers
 fmt: $(VENV)/.dev ## format, and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
+
+corpus: $(VENV)/.dev ## the score over the recorded spans, by dialect and by fact; writes docs/dialects.md
+	@$(BIN)/python -m tests.dialect_page
 
 bench: $(VENV)/.dev ## the table of docs/performance.md, comparators measured in the same run (needs valgrind)
 	@$(PYTHON) -m tests.servers.install valgrind

@@ -12,6 +12,7 @@ from spanline.lineage.events import terminal_event
 from spanline.record.run import RunRecord
 from spanline.testing.validation import validate_event
 from tests.corpus import GAPS, MARKERS, gap_of, reading_of, recordings, records, truth_of, verdicts
+from tests.dialect_page import PAGE, page
 
 BASE = "https://spanline.example/schemas"
 
@@ -119,3 +120,7 @@ def rows_hit(rows: Any, attributes: dict[str, Any]) -> set[tuple[str, str, str]]
 def test_truths_name_scenarios_that_exist() -> None:
     scenarios = {name.partition("/")[2].partition("@")[0] for name in recordings()}
     assert sum(truth_of(scenario) is not None for scenario in scenarios) > 90
+
+
+def test_the_page_of_dialects_is_as_generated() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run `make corpus`"

@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 
 from spanline._guard import report
 from spanline.dialects.reader import read
+from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
 from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
 from spanline.semconv import SPANLINE_OPERATION
@@ -141,7 +142,8 @@ class LineageSpanProcessor(SpanProcessor):
     def _read(self, run: ActiveRun, span: ReadableSpan, span_id: int) -> bool:
         """Whether the span says something of the run: another server span around or in ours, late by a moment, does not."""
         attributes = plain(span.attributes)
-        if not attributes:
+        details = _NOTHING if SPANLINE_OPERATION in attributes else _details(attributes, span)
+        if details is None:
             return False
         settings = run.sink.settings
         if len(run.readings) >= settings.max_spans and span_id != run.span_id:  # the root names the job
@@ -157,7 +159,7 @@ class LineageSpanProcessor(SpanProcessor):
             ended_ns=span.end_time or 0,
             failed=span.status.status_code is StatusCode.ERROR,
             service=settings.service,
-            **_details(attributes, span),
+            **details,
         )
         if reading is not None:
             run.readings.append(reading)
@@ -250,16 +252,15 @@ class LineageSpanProcessor(SpanProcessor):
         return True
 
 
-def _details(attributes: Mapping[str, Any], span: ReadableSpan) -> dict[str, Any]:
-    """What helps to read a span that is not one of spanline's own."""
-    if SPANLINE_OPERATION in attributes:
-        return _NOTHING
+def _details(attributes: Mapping[str, Any], span: ReadableSpan) -> dict[str, Any] | None:
+    """What helps to read a span that is not one of spanline's own; None for one that no dialect knows, as most spans are."""
     scope = span.instrumentation_scope
-    return {
-        "scope": scope.name if scope is not None else None,
-        "name": span.name,
-        "events": [(event.name, event.attributes, event.timestamp) for event in span.events],
-    }
+    known = registry()
+    name = scope.name if scope is not None else None
+    events = span.events
+    if known.dialect_of(attributes, name) is None and not any(event.name in known.by_event for event in events):
+        return None
+    return {"scope": name, "name": span.name, "events": [(event.name, event.attributes, event.timestamp) for event in events]}
 
 
 def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
