@@ -19,17 +19,22 @@ from pathlib import Path
 from tests.faults.stand import ROOT, Load, Served, environ, free_port, listens, serving, tree
 
 MODES = ("off", "thread", "process")
-KINDS = {"short": "/ask", "CPU-bound, 5 ms": "/ask?cpu=0.005"}
+KINDS = {
+    "short, 4 clients at full speed": ("/ask", 0.0),
+    "short, about 100 a second": ("/ask", 0.04),
+    "5 ms of CPU, 4 clients at full speed": ("/ask?cpu=0.005", 0.0),
+    "5 ms of CPU, about 60 a second": ("/ask?cpu=0.005", 0.06),
+}
 RECEIVER = "import sys, time; from tests.faults.stand import Receiver; Receiver(int(sys.argv[1])); time.sleep(3600)"
 
 
 def main(rounds: int, seconds: float = 3.0) -> None:
     """Measure and print."""
     print("handler | relay | req/s | p50 | p99 | CPU of all processes a request  (ratios to no relay; median [min–max])")
-    for kind, path in KINDS.items():
+    for kind, (path, pause_s) in KINDS.items():
         found: dict[str, list[tuple[float, float, float, float]]] = {mode: [] for mode in MODES}
         for _ in range(rounds):
-            for mode, figures in one_round(path, seconds).items():
+            for mode, figures in one_round(path, pause_s, seconds).items():
                 found[mode].append(figures)
         for mode in MODES[1:]:
             ratios = [[mine / base for mine, base in zip(a, b, strict=True)] for a, b in zip(found[mode], found["off"], strict=True)]
@@ -37,7 +42,7 @@ def main(rounds: int, seconds: float = 3.0) -> None:
             print(f"{kind} | {mode} | {' | '.join(cells)}", flush=True)
 
 
-def one_round(path: str, seconds: float) -> dict[str, tuple[float, float, float, float]]:
+def one_round(path: str, pause_s: float, seconds: float) -> dict[str, tuple[float, float, float, float]]:
     port = free_port()
     found: dict[str, tuple[float, float, float, float]] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -51,7 +56,7 @@ def one_round(path: str, seconds: float) -> dict[str, tuple[float, float, float,
             home = base / mode / "home"
             env = environ(home, None, SPANLINE_RELAY=mode, OPENLINEAGE_URL=f"http://127.0.0.1:{port}")
             with serving("uvicorn", home, env) as served:
-                with Load(served.port, clients=4, path=path) as load:
+                with Load(served.port, clients=4, path=path, pause_s=pause_s) as load:
                     load.until(50)
                     time.sleep(0.5)
                     before, began, ticks = len(load.seconds), time.monotonic(), cpu(served)

@@ -377,5 +377,5 @@ def test_exemplars_go_where_prometheus_client_puts_them(monkeypatch):
         return {key: (s.value, s.exemplar and (s.exemplar.labels, s.exemplar.value)) for key, s in samples(registry).items()}
 
     ours = shown()
-    monkeypatch.setattr("spanline.metrics.instruments._place", lambda value: None)
+    monkeypatch.setattr("spanline.metrics.instruments.place", lambda value: None)
     assert shown() == ours

@@ -27,6 +27,8 @@ class MetricSpec(NamedTuple):
     help: str
     buckets: tuple[float, ...] = ()
     optional: bool = False
+    workers: Literal["livesum", "livemax", "max"] = "livemax"
+    """How a gauge of several workers becomes one (prometheus_client's multiprocess mode); `live…` forgets dead ones."""
 
     @property
     def family(self) -> str:
@@ -44,13 +46,13 @@ CATALOGUE: tuple[MetricSpec, ...] = (
     MetricSpec("llm_latency_seconds", "histogram", "seconds", ("route", "outcome"), "End-to-end duration of requests whose trace holds an operation.", SECONDS),
     MetricSpec("llm_operation_duration_seconds", "histogram", "seconds", ("operation", "model", "outcome"), "Duration of single operations: inference, embedding, retrieval, tool and the others.", SECONDS),
     MetricSpec("llm_time_to_first_token_seconds", "histogram", "seconds", ("model",), "Time from the start of a streamed inference to its first token.", SECONDS),
-    MetricSpec("llm_requests_in_flight", "gauge", "requests", (), "Requests that have begun and not ended."),
+    MetricSpec("llm_requests_in_flight", "gauge", "requests", (), "Requests that have begun and not ended.", workers="livesum"),
     MetricSpec("llm_cost_usd_total", "counter", "usd", ("model",), "Cost by the configured price table, US dollars.", optional=True),
     MetricSpec("rag_retrieval_hits_total", "counter", "documents", ("index_version",), "Documents that retrievals returned, by index version."),
     MetricSpec("rag_retrievals_total", "counter", "retrievals", ("index_version", "outcome"), "Retrievals by index version and outcome (hit, empty, error)."),
     MetricSpec("llm_guardrail_outcomes_total", "counter", "outcomes", ("guardrail", "outcome"), "Verdicts of guardrails (pass, fail, error, skip)."),
     MetricSpec("llm_evaluation_score", "histogram", "score", ("evaluation",), "Scores of evaluations; a verdict without score counts as 1 or 0.", SCORES),
-    MetricSpec("llm_artifact_last_used_timestamp_seconds", "gauge", "seconds", ("kind", "artifact"), "When a version of an artifact was last used, Unix time."),
+    MetricSpec("llm_artifact_last_used_timestamp_seconds", "gauge", "seconds", ("kind", "artifact"), "When a version of an artifact was last used, Unix time.", workers="max"),
     MetricSpec("spanline_version_conflicts_total", "counter", "conflicts", ("kind",), "Labels seen with another digest than the first; once a label and new digest."),
     MetricSpec("spanline_dropped_total", "counter", "events", ("reason",), "What was not kept, by reason."),
     MetricSpec("spanline_parked_events", "gauge", "events", ("consumer",), "Events that a consumer refused and that wait for somebody to look."),

@@ -12,6 +12,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry
 
 from spanline._guard import guard
+from spanline.metrics import shared
 from spanline.metrics.catalogue import BY_NAME
 from spanline.metrics.exemplars import Exemplars
 from spanline.metrics.family import Family, families_of
@@ -250,10 +251,15 @@ class Metrics:
             delta, self._backlog = size - self._backlog, size
             self._backlog_bytes.get().move(delta)
 
+    def tick(self) -> None:
+        """Now and then, on a thread that serves nobody: let other workers' scrapes see this one's exemplars."""
+        shared.write()
+
     def close(self) -> None:
         """Take this runtime's share off the gauges that are sums; counters stay, as scrapes expect."""
         self.backlog(0)
         self.in_flight(-self._in_flight)
+        shared.write()
 
 
 def _bare(model: str | None, provider: str | None) -> str | None:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from spanline._guard import warn_once_a_minute
+from spanline.metrics import shared
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -28,6 +29,7 @@ def asgi_metrics(registry: CollectorRegistry | None = None) -> AsgiApp:
 
     OpenMetrics (with exemplars) or Prometheus text, by `Accept`; gzip, when asked. Collecting 10,000 samples takes 150 ms
     and more, so it runs in a worker thread. `?name[]=` restricts the answer to some samples, as with prometheus_client.
+    With `PROMETHEUS_MULTIPROC_DIR` set the answer is that of all workers.
     """
     source = registry if registry is not None else prometheus_client.REGISTRY
 
@@ -67,7 +69,8 @@ def _bake(registry: CollectorRegistry, accept: str, compress: bool, names: list[
         encoder, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is no number
         encoder, content_type = choose_encoder("")
-    source: Any = registry.restricted_registry(names) if names else registry
+    everything = shared.source(registry)
+    source: Any = everything.restricted_registry(names) if names else everything
     body = encoder(source)
     if compress and len(body) >= _MIN_GZIP:
         return gzip.compress(body, _GZIP_LEVEL, mtime=0), content_type, True

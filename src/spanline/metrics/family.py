@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,12 +14,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from spanline.metrics.catalogue import CATALOGUE, MetricSpec
 from spanline.metrics.instruments import ABSENT, Instrument, ticks
+from spanline.metrics.shared import directory
 from spanline.naming import clean
 
 logger = logging.getLogger("spanline")
 
 MAX_LABEL = 128
 """Characters of a label value."""
+
+OTHER = "other"
+_FILE_CAPS = 10
+# The files of multi-process mode only grow: after so many times the cap what is new is counted together, as `other`.
 
 
 def label(value: str) -> str:
@@ -42,6 +48,8 @@ class Family:
     def __init__(self, spec: MetricSpec, metric: Counter | Gauge | Histogram | None) -> None:
         self.spec = spec
         self.cap = 0
+        self._shared = directory() is not None
+        self._evicted = 0
         self._metric = metric
         self._children: dict[tuple[str, ...], Instrument] = {}
         self._lock = threading.Lock()
@@ -63,6 +71,11 @@ class Family:
             found = self._children.get(cleaned)
             if found is None:
                 if len(self._children) >= self.cap > 0:
+                    if self._shared and self._evicted >= _FILE_CAPS * self.cap:
+                        cleaned = (OTHER,) * len(cleaned)
+                        found = self._children.get(cleaned)
+                        if found is not None:
+                            return found
                     self._evict()
                 child = self._metric.labels(*cleaned) if self.spec.labels else self._metric
                 found = self._children[cleaned] = Instrument(child)
@@ -72,8 +85,15 @@ class Family:
     def _evict(self) -> None:
         assert self._metric is not None
         idle = min(self._children, key=lambda key: self._children[key].used)
-        del self._children[idle]
-        self._metric.remove(*idle)
+        self._children.pop(idle).forget()
+        self._evicted += 1
+        if not self._shared:
+            self._metric.remove(*idle)
+            return
+        # In prometheus_client's multi-process mode the sample stays in the worker's file, and each call warns of that.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._metric.remove(*idle)
 
 
 class Families:
@@ -106,6 +126,8 @@ class Families:
         unit = spec.unit if spec.family.endswith(f"_{spec.unit}") else ""
         make: Callable[..., Counter | Gauge | Histogram] = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}[spec.type]
         more: dict[str, Any] = {"buckets": spec.buckets} if spec.buckets else {}
+        if spec.type == "gauge":
+            more["multiprocess_mode"] = spec.workers
         try:
             return make(spec.name, spec.help, spec.labels, unit=unit, registry=self._registry, **more)
         except ValueError:

@@ -10,14 +10,12 @@ from typing import Any
 
 from prometheus_client.samples import Exemplar as Sampled
 
+from spanline.metrics.shared import Shared, place
+
 Labels = dict[str, str] | None
 """Labels of an exemplar, checked by `spanline.metrics.exemplars`; None for no exemplar."""
 
 ticks = itertools.count(1)
-
-
-def _place(value: Any) -> Any:
-    return value if hasattr(value, "set_exemplar") else None
 
 
 class Instrument:
@@ -33,10 +31,10 @@ class Instrument:
     def __init__(self, child: Any) -> None:
         self.child = child
         self.used = next(ticks)
-        self._value = _place(getattr(child, "_value", None))
+        self._value = place(getattr(child, "_value", None))
         self._bounds: list[float] = list(getattr(child, "_upper_bounds", ()))
-        self._buckets = [_place(bucket) for bucket in getattr(child, "_buckets", ())]
-        self._sum = _place(getattr(child, "_sum", None))
+        self._buckets = [place(bucket) for bucket in getattr(child, "_buckets", ())]
+        self._sum = place(getattr(child, "_sum", None))
         if None in self._buckets or len(self._buckets) != len(self._bounds) or self._sum is None:
             self._buckets = []
 
@@ -68,6 +66,12 @@ class Instrument:
     def set(self, value: float) -> None:
         """Set a gauge."""
         self.child.set(value)
+
+    def forget(self) -> None:
+        """It is put out: its exemplars go."""
+        for value in (self._value, *self._buckets):
+            if isinstance(value, Shared):
+                value.forget()
 
     def move(self, delta: float) -> None:
         """Move a gauge."""

@@ -17,6 +17,7 @@ from spanline.runtime.delivery import LedgerHolder, relay_of
 from spanline.settings import Settings
 
 TELL_S = 0.5
+NICE = 5
 ORPHAN_CLOSE_S = 1.0
 """How long a child whose parent was killed goes on, to deliver what is there. Unit: seconds."""
 
@@ -60,6 +61,9 @@ def main() -> None:
     # A terminal and some supervisors signal the whole group: the parent decides when this ends, by the pipe.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # Where all cores are busy, requests go first: what is late here waits on the disk.
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
     pipe = sys.stdin.buffer
     settings: Settings = pickle.load(pipe)  # noqa: S301  (written by our parent into our own pipe)
     parent = os.getppid()

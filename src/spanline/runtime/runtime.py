@@ -31,6 +31,7 @@ from spanline.runtime.evaluations import LateEvaluations
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
 from spanline.runtime.tracing import attach_logs, export_within, set_up
+from spanline.runtime.workers import Alone
 from spanline.settings import Settings, slug
 from spanline.tracing.processor import LineageSpanProcessor
 from spanline.tracing.record import record_of
@@ -61,6 +62,7 @@ class Runtime:
         self._parent = parent_id_from_environment(settings)
         self._ticker = Ticker(self._tick)
         self._pages: Pages | None = None
+        self._alone = Alone()
         self._evaluations = LateEvaluations(
             settings, self.ledgers, write=self._append, measured=self._measure_evaluations, on_drop=self.dropped
         )
@@ -210,6 +212,9 @@ class Runtime:
         if self.processor is not None:
             attach_logs()
             self.processor.sweep()
+        if self.metrics is not None:
+            self.metrics.tick()
+            self._alone.look()
 
     # Flush and close ---------------------------------------------------------------------------------------------------------
 
