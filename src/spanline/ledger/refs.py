@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or_, select
 
 from spanline.errors import UnknownReference
 from spanline.ledger.facts import Used
@@ -109,7 +109,7 @@ def same_content(connection: Connection, some: Sequence[Used]) -> dict[int, Used
         query = select(artifacts).where(artifacts.c.digest.in_(part), artifacts.c.digest != literal_column("''"))
         found.update((row.artifact, used_of(row)) for row in connection.execute(query.limit(_FEW)))
     for part in chunks(versioned, 100):
-        query = select(artifacts).where(tuple_(artifacts.c.namespace, artifacts.c.name).in_(part))
+        query = select(artifacts).where(_datasets(part))
         for row in connection.execute(query.limit(_FEW)):
             digest = labels.get((row.namespace, row.name, row.version))
             if digest is not None and not (digest and row.digest):
@@ -145,10 +145,9 @@ def job_keys(connection: Connection, name: str) -> list[int]:
     name = name.strip()
     found = list(connection.scalars(select(jobs.c.job).where(jobs.c.name == name)))
     if not found:
-        parts = [(name[:place], name[place + 1 :]) for place, sign in enumerate(name) if sign == "/"]
-        found = list(
-            connection.scalars(select(jobs.c.job).where(tuple_(jobs.c.name, jobs.c.namespace).in_([(b, a) for a, b in parts[:64]])))
-        )
+        parts = {name[place + 1 :]: name[:place] for place, sign in enumerate(name) if sign == "/"}
+        named = connection.execute(select(jobs).where(jobs.c.name.in_(list(parts)[:64])))
+        found = [row.job for row in named if parts[row.name] == row.namespace]
     if found:
         return found
     names = connection.scalars(select(jobs.c.name).distinct().order_by(jobs.c.name).limit(_FEW))
@@ -193,15 +192,20 @@ def _of_dataset(connection: Connection, text: str) -> list[Used]:
             if at and head and version:
                 cuts.append((namespace, head, version))
     found: list[Used] = []
-    wanted = {(namespace, name) for namespace, name, _ in cuts}
+    wanted = sorted({(namespace, name) for namespace, name, _ in cuts})
     if wanted:
-        query = select(artifacts).where(tuple_(artifacts.c.namespace, artifacts.c.name).in_(sorted(wanted)))
+        query = select(artifacts).where(_datasets(wanted))
         found = [used_of(row) for row in connection.execute(query.order_by(artifacts.c.first_us.desc()).limit(MAX_VERSIONS))]
     for namespace, name, version in sorted(cuts, key=lambda cut: (-len(cut[0]), -len(cut[1]))):
         meant = [entry for entry in found if (entry.namespace, entry.name) == (namespace, name) and version in (None, entry.version)]
         if meant:
             return meant
     return []
+
+
+def _datasets(pairs: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    # One by one: for pairs in an IN, SQLite reads the whole table.
+    return or_(*(and_(artifacts.c.namespace == namespace, artifacts.c.name == name) for namespace, name in pairs))
 
 
 def _close(word: str, known: Iterable[str]) -> list[str]:

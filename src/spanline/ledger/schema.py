@@ -88,6 +88,8 @@ releases = Table(
     Column("image_digest", Text),
     Column("first_us", BigInteger, nullable=False),
 )
+Index("releases_by_service", releases.c.service, releases.c.first_us)
+Index("releases_by_repository", releases.c.repository)
 Index("releases_by_name", releases.c.name)
 Index("releases_by_revision", releases.c.code_revision)
 

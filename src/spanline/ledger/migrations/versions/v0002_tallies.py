@@ -1,4 +1,4 @@
-"""Tallies of uses and derivations, and indexes for the last known good release; filled from the edges that are there."""
+"""Tallies of uses and derivations, and indexes for releases and the last known good one; filled from the edges that are there."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "product"),
         sqlite_with_rowid=False,
     )
+    op.create_index("releases_by_service", "releases", ["service", "first_us"])
+    op.create_index("releases_by_repository", "releases", ["repository"])
     for name, table, condition in (
         ("evaluations_failed", "evaluations", "passed = 0"),
         ("evaluations_passed", "evaluations", "passed = 1"),
