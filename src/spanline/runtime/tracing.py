@@ -37,7 +37,12 @@ def set_up(settings: Settings, provider: Any = None) -> tuple[TracerProvider, Li
     if not isinstance(found, TracerProvider):
         found = _build(settings)
         trace.set_tracer_provider(found)
-    elif isinstance(found.id_generator, RandomIdGenerator):
+    elif settings.scrub and id(found) not in _processors:
+        logger.warning(
+            "spanline: SPANLINE_SCRUB has no effect on the exporter of a TracerProvider that you build; wrap it: "
+            "BatchSpanProcessor(spanline.tracing.scrub.ScrubbingSpanExporter(exporter))"
+        )
+    if isinstance(found.id_generator, RandomIdGenerator):
         warn_once_a_minute(
             "tracing.ids",
             "spanline: this TracerProvider draws ids from Python's global random; after random.seed() two processes make the same trace ids. "
@@ -135,16 +140,24 @@ def _export(provider: TracerProvider, settings: Settings) -> None:
         if name == "console":
             from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-            provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+            provider.add_span_processor(SimpleSpanProcessor(_scrubbing(ConsoleSpanExporter(), settings)))
         elif name in {"otlp", "otlp_proto_http", "otlp_proto_grpc"}:
             grpc = name.endswith("grpc") or (name == "otlp" and _protocol() == "grpc")
             exporter = _otlp(grpc=grpc, fast=settings.otlp == "fast")
             if exporter is not None:
                 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-                provider.add_span_processor(BatchSpanProcessor(exporter))
+                provider.add_span_processor(BatchSpanProcessor(_scrubbing(exporter, settings)))
         elif name != "none":
             logger.warning("spanline: OTEL_TRACES_EXPORTER: %r is not one of otlp, console, none; it gets no spans", name)
+
+
+def _scrubbing(exporter: Any, settings: Settings) -> Any:
+    if not settings.scrub:
+        return exporter
+    from spanline.tracing.scrub import ScrubbingSpanExporter
+
+    return ScrubbingSpanExporter(exporter)
 
 
 def _protocol() -> str:
