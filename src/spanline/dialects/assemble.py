@@ -14,6 +14,7 @@ from spanline.record.artifact import Artifact, Retrieval
 from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, ModelUsage, Operation, RunRecord, Usage
 
 _EVIDENCE = {"observed": 2, "declared": 1, "inferred": 0}
+_LABELLED = frozenset({"prompt", "index"})
 _started = attrgetter("started_ns")
 _SUMS = ("cache_read_input_tokens", "cache_write_input_tokens", "reasoning_output_tokens")
 
@@ -31,13 +32,15 @@ def assemble(
         answers: What other traces have counted.
     """
     ordered = sorted(readings, key=_started)
+    declared = tuple(declared)
     if len({reading.operation.span_id for reading in ordered}) < len(ordered):
         # An exporter that sent twice.
         ordered = list({reading.operation.span_id: reading for reading in ordered}.values())
     foreign = [reading for reading in ordered if reading.operation.dialect != "spanline"]
     if any(reading.loose is not None for reading in foreign):
-        tie(ordered)
-    fold(foreign)
+        tie(ordered, declared)
+    if foreign:
+        fold(ordered)
     operations = [reading.operation for reading in ordered]
     mark_rollups(operations, frozenset([reading.operation.span_id for reading in ordered if reading.repeats]))
     if answers is not None:
@@ -97,7 +100,26 @@ def merge(artifacts: list[Artifact]) -> list[Artifact]:
         key = (artifact.kind, artifact.name, artifact.version, artifact.role, artifact.digest)
         known = found.get(key)
         found[key] = artifact if known is None else _joined(known, artifact)
+    versioned: dict[tuple[str, str, str], set[str | None]] = {}
+    for kind, name, version, role, _ in found:
+        if kind in _LABELLED:
+            versioned.setdefault((kind, name, role), set()).add(version)
+    for (kind, name, role), versions in versioned.items():
+        if len(versions) == 2 and None in versions:
+            _unite(found, (kind, name, role), next(version for version in versions if version is not None))
     return list(found.values())
+
+
+def _unite(found: dict[tuple[str, str, str | None, str, str | None], Artifact], label: tuple[str, str, str], version: str) -> None:
+    """Where one span names a prompt or index and another its one version too, it is that version."""
+    kind, name, role = label
+    bare = [key for key in found if key[:4] == (kind, name, None, role)]
+    full = [key for key in found if key[:4] == (kind, name, version, role)]
+    if len(full) != 1:
+        return
+    for key in bare:
+        if key[4] is None or key[4] == full[0][4]:
+            found[full[0]] = _joined(found[full[0]], found.pop(key))
 
 
 def _joined(a: Artifact, b: Artifact) -> Artifact:

@@ -64,8 +64,14 @@ def prompts_of(fields: Fields) -> tuple[Artifact, ...]:
     return tuple(found)
 
 
-def tie(readings: Sequence[Reading]) -> None:
-    """Tie the loose ends of one run's readings, in place."""
+def tie(readings: Sequence[Reading], declared: Sequence[Artifact] = ()) -> None:
+    """Tie the loose ends of one run's readings, in place.
+
+    Args:
+        readings: Of one run, in the order of their start.
+        declared: References given to the run itself: they go before what is near.
+    """
+    prompts = [artifact for artifact in declared if artifact.kind == "prompt"]
     of_span = {reading.operation.span_id: reading for reading in readings}
     below: dict[str | None, list[Reading]] = {}
     for reading in readings:
@@ -79,11 +85,13 @@ def tie(readings: Sequence[Reading]) -> None:
             continue
         reading.loose = None
         if loose.prompt is not None:
-            named = _around(reading, of_span, below, "prompt")
+            named = prompts[0] if len(prompts) == 1 else _around(reading, of_span, below, "prompt")
             prompt = loose.prompt
             if named is not None:
                 prompt = msgspec.structs.replace(prompt, name=named.name, version=prompt.version or named.version)
-            reading.artifacts = (*reading.artifacts, prompt)
+            # Who named it with a digest knows it better: another text under the label would be a conflict that is none.
+            if named is None or named.digest is None:
+                reading.artifacts = (*reading.artifacts, prompt)
         if loose.index is not None:
             named = _around(reading, of_span, below, "index")
             if named is not None:
@@ -120,12 +128,12 @@ def _with_ids(artifact: Artifact, ids: dict[str, str]) -> Artifact:
 
 
 def fold(readings: Sequence[Reading]) -> None:
-    """Keep one of several retrievals, one inside of the other, that report the same documents: the inner one, marked are the others.
+    """Keep one of several retrievals, one inside of the other, that report the same documents, and mark the others.
 
-    What only an outer one knows of a document (its source, its score) goes to the inner one.
+    Spanline's own is kept, else the inner one; what only an outer one knows of a document (its source, its score) goes to it.
     """
-    holders = [reading for reading in readings if _retrieved(reading) is not None]
-    if len(holders) < 2:
+    holders = [reading for reading in readings if reading.operation.dialect != "spanline" and _retrieved(reading) is not None]
+    if not holders or len(readings) < 2:
         return
     by_span = {reading.operation.span_id: reading for reading in readings}
     for inner in holders:
@@ -134,6 +142,9 @@ def fold(readings: Sequence[Reading]) -> None:
             if above is None:
                 break
             index, own = _retrieved(above), _retrieved(inner)
+            if own is not None and above.operation.dialect == "spanline" and above.operation.kind == "retrieval":
+                _strip(inner, own)
+                break
             if index is not None and own is not None and _ids(index) & _ids(own):
                 _fold_into(above, index, inner, own)
             above = by_span.get(above.operation.parent_span_id or "")
@@ -155,12 +166,15 @@ def _fold_into(outer: Reading, index: Artifact, inner: Reading, own: Artifact) -
     assert own.retrieval is not None
     better = msgspec.structs.replace(own, retrieval=msgspec.structs.replace(own.retrieval, documents=told))
     inner.artifacts = tuple(better if artifact == own else artifact for artifact in inner.artifacts)
+    _strip(outer, index)
+
+
+def _strip(reading: Reading, index: Artifact) -> None:
+    """Take the documents from a retrieval that another one reports, and its index where that was made up."""
     bare = msgspec.structs.replace(index, retrieval=None)
-    if index.evidence == "inferred":
-        outer.artifacts = tuple(artifact for artifact in outer.artifacts if artifact != index)
-    else:
-        outer.artifacts = tuple(bare if artifact == index else artifact for artifact in outer.artifacts)
-    outer.operation.rollup = True
+    kept = [bare if artifact == index else artifact for artifact in reading.artifacts]
+    reading.artifacts = tuple(artifact for artifact in kept if artifact is not bare or index.evidence != "inferred")
+    reading.operation.rollup = True
 
 
 def _retrieved(reading: Reading) -> Artifact | None:
