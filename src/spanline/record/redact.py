@@ -12,6 +12,11 @@ from spanline.record.artifact import Artifact, Document
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
+_QUERY = re.compile(r"\?[\w.%~-]+=.*", re.DOTALL)
+"""A query, also behind a path without scheme."""
+_INLINE = ("data:", "mailto:")
+"""Schemes of which the rest is content, or a person."""
+
 
 def clean_id(value: str, digest: Callable[[str], str]) -> str:
     """A document id as it may leave: URL query, fragment and user part cut, e-mail addresses as keyed digests.
@@ -20,12 +25,16 @@ def clean_id(value: str, digest: Callable[[str], str]) -> str:
         value: The id as recorded.
         digest: Makes a keyed digest of a value that names a person.
     """
+    if value.startswith(_INLINE):
+        return digest(value)
     if "://" in value:
         try:
             parts = urlsplit(value)
         except ValueError:
             return digest(value)
         value = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    if "?" in value:
+        value = _QUERY.sub("", value)
     if "@" in value:
         value = _EMAIL.sub(lambda match: digest(match.group().lower()), value)
     return value
@@ -53,6 +62,7 @@ def clean_documents(artifact: Artifact, digest: Callable[[str], str]) -> Artifac
 
 
 def _suspicious(document: Document) -> bool:
-    return (
-        "@" in document.id or "://" in document.id or (document.source is not None and ("@" in document.source or "://" in document.source))
-    )
+    for value in (document.id, document.source):
+        if value is not None and ("@" in value or "://" in value or "?" in value or value.startswith(_INLINE)):
+            return True
+    return False
