@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from sqlalchemy import func, literal_column, select, update
 
 from spanline.ledger.database import Database
 from spanline.ledger.ingest import Ingester, IngestReport
+from spanline.ledger.listing import micros_of
 from spanline.ledger.migrations.upgrade import NEWEST
+from spanline.ledger.originals import originals
 from spanline.ledger.questions import Questions
 from spanline.ledger.retention import Retention
 from spanline.ledger.schema import artifacts, jobs, label_digests, labels, runs
@@ -82,6 +85,15 @@ class Ledger(Questions):
         done = budget_s is None or time.monotonic() - began < budget_s
         self._check_at = time.monotonic() + (CHECK_EVERY_S if done else 2 * BUDGET_S)
         return deleted
+
+    def originals(self, since: str | datetime, until: str | datetime) -> Iterator[bytes]:
+        """Events as they came in, by time: `since <= eventTime < until`.
+
+        Raises:
+            ValueError: An argument is no time.
+        """
+        with self._database.read() as connection:
+            yield from originals(connection, micros_of(since), micros_of(until))
 
     def acknowledge(self, ref: str, digest: str) -> bool:
         """Accept a digest under a label: runs that show it from now on are not flagged.
