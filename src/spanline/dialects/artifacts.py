@@ -33,9 +33,19 @@ def artifacts_of(fields: Fields, operation: Operation, service: str) -> tuple[Ar
     if kind == "retrieval" or kind == "rerank" or fields.documents is not None:
         return _with_retrieval(fields, operation, service, found)
     if fields.index_name is not None and "index" not in kinds:
-        role = "output" if fields.index_written else "input"
-        return (*found, Artifact(kind="index", name=fields.index_name, role=role))
+        return (*found, _index(fields))
     return found
+
+
+def _index(fields: Fields, facts: Retrieval | None = None) -> Artifact:
+    assert fields.index_name is not None
+    return Artifact(
+        kind="index",
+        name=fields.index_name,
+        role="output" if fields.index_written else "input",
+        evidence="inferred" if fields.parsed is not None and "index_name" in fields.parsed else "observed",
+        retrieval=facts,
+    )
 
 
 @lru_cache(1024)
@@ -54,7 +64,7 @@ def _with_retrieval(fields: Fields, operation: Operation, service: str, found: t
         if artifact.kind == "index":
             return (*found[:position], msgspec.structs.replace(artifact, retrieval=facts), *found[position + 1 :])
     if fields.index_name is not None:
-        return (*found, Artifact(kind="index", name=fields.index_name, retrieval=facts))
+        return (*found, _index(fields, facts))
     if not documents:
         return found
     retriever = fields.retriever_name or operation.tool_name or operation.agent_name or "retriever"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import count, finish_reasons, flag, identifier, integer, number, text
+from spanline.dialects.coerce import count, finish_reasons, flag, identifier, integer, name, number, text
 from spanline.dialects.documents import documents
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, ROWS
@@ -22,6 +22,14 @@ KINDS = {
     "prompt": "prompt",
     "parser": "other",
 }
+
+
+def _prompt(value: object) -> str | None:
+    """What a prompt was called; not the class it is of, which is what stands there otherwise."""
+    found = name(value)
+    return None if found is None or found.endswith("PromptTemplate") else found
+
+
 _ROWS = (
     Row("operation", ("langsmith.span.kind",), text, _SEEN),
     Row("provider", (f"{_M}ls_provider", "gen_ai.system"), text, _SEEN),
@@ -38,6 +46,7 @@ _ROWS = (
     Row("seed", (f"{_M}seed",), integer, _SEEN, kinds=("inference",)),
     Row("streamed", ("langsmith.request.streaming", f"{_M}stream"), flag, _SEEN, kinds=("inference",)),
     *unseen(request(f"{_M}ls_invocation_params", _SEEN, model=False), "ature", "top_k", "tokens", "n", "stream", "prompt.id"),
+    Row("prompt_name", ("gen_ai.serialized.name",), _prompt, _SEEN, kinds=("prompt",)),
     Row("documents", ("gen_ai.completion",), documents, _SEEN, kinds=("retrieval",)),
     Row("tool_name", ("S:name",), identifier, _SEEN, kinds=("tool",)),
     Row("finish_reasons", ("gen_ai.response.finish_reasons",), finish_reasons, _SEEN),

@@ -68,9 +68,18 @@ def _same(outer: Operation, inner: Operation, repeats: bool) -> bool:
         return True
     if outer.response_id is not None and inner.response_id is not None:
         return False
-    models = {outer.request_model, outer.response_model} - {None}
-    others = {inner.request_model, inner.response_model} - {None}
-    return not models or not others or not models.isdisjoint(others)
+    if outer.usage is not None and outer.usage == inner.usage:
+        return True
+    models = [model for model in (outer.request_model, outer.response_model) if model]
+    others = [model for model in (inner.request_model, inner.response_model) if model]
+    if not models or not others:
+        return True
+    # A dated version answers for a name without date, a gateway's name bears its provider.
+    return any(_bare(a).startswith(_bare(b)) or _bare(b).startswith(_bare(a)) for a in models for b in others)
+
+
+def _bare(model: str) -> str:
+    return model.rpartition("/")[2]
 
 
 def _beside(told: list[Operation]) -> None:

@@ -74,7 +74,14 @@ def usage(value: Any) -> dict[str, int] | None:
     read, write = found.get("cache_read_input_tokens", 0), found.get("cache_write_input_tokens", 0)
     reasoning = found.get("reasoning_output_tokens", 0)
     told = found.get("input_tokens", 0) + found.get("output_tokens", 0)
-    if total is None or total <= told:
+    if total is None:
+        # Only Langfuse's callback writes these names, and it always subtracts.
+        if "input_cache_read" in held and "input_tokens" in found:
+            found["input_tokens"] += read + write
+        if "output_reasoning" in held and "output_tokens" in found:
+            found["output_tokens"] += reasoning
+        return found
+    if total <= told:
         return found
     apart = total - told
     if apart in (read + write + reasoning, read + write) and "input_tokens" in found:
