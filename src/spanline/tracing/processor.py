@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import StatusCode
 
-from spanline._guard import report
+from spanline._guard import guard, report
 from spanline.dialects.reader import read
 from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
@@ -33,6 +33,9 @@ class LineageSpanProcessor(SpanProcessor):
     """
 
     def __init__(self) -> None:
+        # The tables take some 50 ms to load: now, not in the first request.
+        with guard("dialects.registry"):
+            registry()
         self.active: OrderedDict[int, ActiveRun] = OrderedDict()
         """Runs by root span id, oldest first; finished ones stay for the grace."""
         self._claims: OrderedDict[int, ActiveRun] = OrderedDict()
