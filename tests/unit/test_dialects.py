@@ -20,6 +20,7 @@ from spanline.dialects.usage import usage
 from spanline.record.artifact import Artifact, Document, Retrieval
 from spanline.record.redact import clean_documents, clean_id
 from spanline.record.run import RunRecord
+from tests.support import MemorySink
 
 SECOND = 1_000_000_000
 
@@ -365,3 +366,18 @@ def test_ids_of_documents_as_they_leave(given: str, leaves: str) -> None:
     cleaned = clean_documents(Artifact(kind="index", name="kb", retrieval=retrieval), lambda _: "D").retrieval
     assert cleaned is not None
     assert (cleaned.documents[0].id, cleaned.documents[0].source) == (leaves, leaves)
+
+
+def test_the_processor_hands_on_scope_name_and_events(sink: MemorySink) -> None:
+    tracer = sink.provider.get_tracer("llamaindex.opentelemetry.tracer")
+    with tracer.start_as_current_span("OpenAI.chat") as span:
+        span.add_event("LLMChatStartEvent", {"model_dict.model_name": "gpt-4o-mini", "messages": "SECRET"})
+        span.add_event("LLMChatEndEvent", {"response.raw.usage.prompt_tokens": 41, "response.raw.usage.completion_tokens": 17})
+    record = sink.record
+    assert record.usage is not None
+    assert (record.usage.input_tokens, record.operations[0].request_model, record.operations[0].dialect) == (
+        41,
+        "gpt-4o-mini",
+        "llama_index",
+    )
+    assert "SECRET" not in repr(record)
