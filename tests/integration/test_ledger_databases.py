@@ -39,7 +39,7 @@ def test_old_data_is_migrated(ledger_url):
     before = [ask() for ask in questions]
     with ledger._database.write() as connection:
         # As version 1 left it.
-        for table in ("uses", "derivations"):
+        for table in ("uses", "derivations", "statics"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         for name in ("evaluations_failed", "evaluations_passed", "runs_blocked", "releases_by_service", "releases_by_repository"):
             connection.exec_driver_sql(f"DROP INDEX {name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
@@ -31,6 +32,16 @@ class Event(NamedTuple):
     event_us: int
     hash: int
     line: bytes
+    doc: Document
+
+
+class Static(NamedTuple):
+    """One checked event about a job or a dataset and no run: `JobEvent`, `DatasetEvent`."""
+
+    namespace: str
+    name: str
+    is_dataset: bool
+    event_us: int
     doc: Document
 
 
@@ -67,11 +78,27 @@ def read(event: bytes | Mapping[str, Any]) -> Event:
     Raises:
         ValueError: With the reason, which holds no part of the event.
     """
+    found = read_any(event)
+    if isinstance(found, Static):
+        raise ValueError("the event is about no run")
+    return found
+
+
+def read_any(event: bytes | Mapping[str, Any]) -> Event | Static:
+    """Check one event: of a run, or (without `run`) of a job or a dataset.
+
+    Raises:
+        ValueError: With the reason, which holds no part of the event.
+    """
     line = event if isinstance(event, bytes) else _line(event)
     if len(line) > MAX_EVENT_BYTES:
         raise ValueError(f"the event is larger than {MAX_EVENT_BYTES >> 20} MB")
     try:
-        decoded = _decode(line)
+        try:
+            decoded = _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            line = _without_lone_surrogates(line)
+            decoded = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError("the event is not JSON") from error
     except RecursionError as error:
@@ -79,6 +106,8 @@ def read(event: bytes | Mapping[str, Any]) -> Event:
     if not isinstance(decoded, dict):
         raise ValueError("the event is not a JSON object")
     doc = cast(Document, decoded)
+    if "run" not in doc and isinstance(doc.get("dataset" if "dataset" in doc else "job"), dict) and "eventType" not in doc:
+        return _static(doc)
     run_id = part(doc.get("run")).get("runId")
     if not isinstance(run_id, str) or not _UUID.match(run_id):
         raise ValueError("run.runId is not a UUID")
@@ -93,6 +122,42 @@ def read(event: bytes | Mapping[str, Any]) -> Event:
     if kind is not None and kind not in _TYPES:
         raise ValueError("eventType is not one of START, RUNNING, COMPLETE, ABORT, FAIL, OTHER")
     return Event(bytes.fromhex(run_id.replace("-", "")), (namespace, name), event_us, digest64_of(line), line, doc)
+
+
+def _without_lone_surrogates(line: bytes) -> bytes:
+    """The same event with `?` for halves of characters, which other serialisers let pass; unchanged when it is broken otherwise."""
+    if b"\\ud" not in line.lower():
+        return line
+    try:
+        return json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8", "replace")
+    except ValueError:
+        return line
+
+
+def _static(doc: Document) -> Static:
+    is_dataset = "dataset" in doc
+    about = part(doc["dataset" if is_dataset else "job"])
+    namespace, name, event_us = text(about.get("namespace")), text(about.get("name")), micros(doc.get("eventTime"))
+    if namespace is None or name is None:
+        raise ValueError(f"{'dataset' if is_dataset else 'job'}.namespace or name is missing")
+    if event_us is None:
+        raise ValueError("eventTime is not an RFC 3339 time")
+    return Static(namespace, name, is_dataset, event_us, doc)
+
+
+def merge_static(before: Document | None, new: Static) -> Document:
+    """One document of all events about a job or dataset, in any order."""
+    at = micros(part(before).get("eventTime")) or 0
+    if before is None:
+        return new.doc
+    older, newer = (before, new.doc) if new.event_us >= at else (new.doc, before)
+    key = "dataset" if new.is_dataset else "job"
+    facets = _facets(part(part(doc.get(key)).get("facets")) for doc in (older, newer))
+    merged = {**older, **newer, key: {**part(newer.get(key)), "facets": facets}}
+    for direction in ("inputs", "outputs"):
+        if direction in older or direction in newer:
+            merged[direction] = newer.get(direction) or older.get(direction)
+    return merged
 
 
 def merge(documents: Iterable[Document]) -> Document:
@@ -110,9 +175,7 @@ def merge(documents: Iterable[Document]) -> Document:
         return {**last, "spanline_times": times}
     merged: Document = {**last, "spanline_times": times}
     for owner in ("run", "job"):
-        facets: Document = {}
-        for _, doc in known:
-            facets.update(part(part(doc.get(owner)).get("facets")))
+        facets = _facets(part(part(doc.get(owner)).get("facets")) for _, doc in known)
         merged[owner] = {**part(last.get(owner)), "facets": facets}
     for direction in ("inputs", "outputs"):
         merged[direction] = _merge_datasets(doc.get(direction) for _, doc in known)
@@ -123,6 +186,14 @@ def merge(documents: Iterable[Document]) -> Document:
         unique = {_encode(entry): entry for entry in found}
         merged["run"]["facets"]["spanline_evaluations"] = {"evaluations": list(unique.values())}
     return merged
+
+
+def _facets(some: Iterable[Mapping[str, Any]]) -> Document:
+    """Facets by name: of two the later stands whole, and one that says `_deleted` takes the earlier away."""
+    found: Document = {}
+    for facets in some:
+        found.update(facets)
+    return {name: facet for name, facet in found.items() if part(facet).get("_deleted") is not True}
 
 
 def _merge_datasets(lists: Iterable[Any]) -> list[Document]:
@@ -136,7 +207,7 @@ def _merge_datasets(lists: Iterable[Any]) -> list[Document]:
                 continue
             for name in ("facets", "inputFacets", "outputFacets"):
                 if isinstance(dataset.get(name), dict):
-                    before[name] = {**part(before.get(name)), **part(dataset[name])}
+                    before[name] = _facets((part(before.get(name)), part(dataset[name])))
     return list(found.values())
 
 

@@ -24,6 +24,8 @@ _RANK: Mapping[Any, int] = {name: rank for rank, name in enumerate(EVIDENCE)}
 MAX_TERMS = 2000
 
 _KINDS = {namespace: kind for kind, namespace in NAMESPACES.items() if kind != "eval_set"}
+MAX_SYMLINKS = 20
+_NO_FACET: Mapping[str, Any] = {}
 _NO_TIMES = (None, None, None)
 
 
@@ -143,6 +145,12 @@ def used(datasets: Any, role: int) -> Iterator[Used]:
         else:
             identity = _foreign(namespace, name, text(part(facets.get("version")).get("datasetVersion")) or "")
         yield Used(*identity, role, evidence, facet, retrieval)
+        # Other names of the same thing (a table and the path it lies at): what others call it by is joined too.
+        for link in items(part(facets.get("symlinks")).get("identifiers"))[:MAX_SYMLINKS]:
+            other = text(link.get("namespace")), text(link.get("name"))
+            if other[0] is not None and other[1] is not None and other != (namespace, name):
+                version = text(part(facets.get("version")).get("datasetVersion")) or ""
+                yield Used(*_foreign(other[0], other[1], version), role, evidence, {"symlinkOf": f"{namespace}/{name}"}, _NO_FACET)
 
 
 _Identity = tuple[str, str, str, str, str, int]

@@ -11,10 +11,10 @@ from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from spanline.errors import LedgerError
-from spanline.ledger import rows
+from spanline.ledger import rows, statics
 from spanline.ledger.conflicts import Flag, Watch, dashed, sightings
 from spanline.ledger.database import Database
-from spanline.ledger.documents import Document, Event, merge, read
+from spanline.ledger.documents import Document, Event, Static, merge, read_any
 from spanline.ledger.facts import Facts, facts_of, job_key, term
 from spanline.ledger.gaps import gaps_of
 from spanline.ledger.schema import conflicts, edges, jobs, runs
@@ -86,18 +86,21 @@ class Ingester:
             LedgerError: The database does not answer, or others write the same runs without end; nothing of the batch is written.
         """
         good: list[Event] = []
+        static: list[Static] = []
         rejected: list[Rejected] = []
         for index, event in enumerate(batch):
             try:
-                good.append(read(event))
+                found = read_any(event)
+                static.append(found) if isinstance(found, Static) else good.append(found)
             except ValueError as error:
                 rejected.append(Rejected(index, str(error)))
-        if not good:
+        if not good and not static:
             return IngestReport(rejected=tuple(rejected))
         for _ in range(_ATTEMPTS):
             try:
                 with self._database.write() as connection:
-                    accepted, found, fresh = self._write_batch(connection, good)
+                    accepted, flagged, fresh = self._write_batch(connection, good) if good else (0, [], set[int]())
+                    accepted += statics.write(connection, static) if static else 0
             except IntegrityError:
                 # Another process wrote one of these runs or labels in the meantime: now it is there to be read.
                 self._forget()
@@ -109,7 +112,7 @@ class Ingester:
             if len(self._known) > _MAX_KNOWN:
                 self._known.clear()
             self._known |= fresh
-            return IngestReport(accepted, len(good) - accepted, tuple(rejected), tuple(found))
+            return IngestReport(accepted, len(good) + len(static) - accepted, tuple(rejected), tuple(flagged))
         raise LedgerError(f"the ledger {self._database.place} is written to by others all the time; try again")
 
     def _write_batch(self, connection: Connection, good: list[Event]) -> tuple[int, list[Conflict], set[int]]:

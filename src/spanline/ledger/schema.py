@@ -213,5 +213,13 @@ derivations = Table(
     sqlite_with_rowid=False,
 )
 
+statics = Table(
+    "statics",
+    metadata,
+    Column("subject", BigInteger, primary_key=True, autoincrement=False, comment="digest of the namespace and name of a job or dataset"),
+    Column("is_dataset", SmallInteger, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False, comment="all its JobEvents or DatasetEvents as one, codec.py"),
+)
+
 OF_RUNS = (edges, terms, conflicts, evaluations)
 """Tables whose rows are made from the events of one run."""

@@ -30,6 +30,8 @@ class Found(NamedTuple):
     run: int
     join: str
     evidence: int
+    key: int
+    """The artifact as its maker named it: the version that an alias or a bare name meant then."""
 
 
 class Upstream(msgspec.Struct):
@@ -42,6 +44,8 @@ class Upstream(msgspec.Struct):
     evidence: int
     depth: int
     used_by: bytes
+    made: str | None = None
+    """What the run made, as it named it."""
 
 
 def upstream(connection: Connection, start: Sequence[tuple[Row, Facts]]) -> tuple[list[Upstream], set[int]]:
@@ -78,7 +82,8 @@ def upstream(connection: Connection, start: Sequence[tuple[Row, Facts]]) -> tupl
             if run in rows and run in documents:
                 facts = facts_of(documents[run])
                 evidence = _INFERRED if inferred else found.evidence
-                chain.append(Upstream(rows[run], facts, entry, found.join, evidence, depth, used_by))
+                made_ref = next((used.ref for used in facts.artifacts if used.key == found.key and used.role == OUTPUT), None)
+                chain.append(Upstream(rows[run], facts, entry, found.join, evidence, depth, used_by, made_ref))
                 level.append((rows[run], facts, inferred))
     return chain, made
 
@@ -106,13 +111,13 @@ def producer(connection: Connection, used: Used, user: Row) -> Found | None:
     for join, keys in (("version", exact), ("version", by_version), ("digest", by_digest), ("time", by_time)):
         found = _writer(connection, keys, user, by_time=join == "time") if keys else None
         if found is not None:
-            return Found(found[0], join, _INFERRED if join == "time" else found[1])
+            return Found(found[0], join, _INFERRED if join == "time" else found[1], found[2])
     return None
 
 
-def _writer(connection: Connection, keys: list[int], user: Row, *, by_time: bool) -> tuple[int, int] | None:
+def _writer(connection: Connection, keys: list[int], user: Row, *, by_time: bool) -> tuple[int, int, int] | None:
     """The last run that wrote one of these before its user started; a name that says itself what it is may come from later (clocks differ)."""
-    best: tuple[int, int] | None = None
+    best: tuple[int, int, int] | None = None
     for key in keys:
         wrote = select(edges.c.run, edges.c.evidence).where(edges.c.artifact == key, edges.c.role == OUTPUT, edges.c.run != user.run)
         before = wrote.where(edges.c.run < user.run).order_by(edges.c.run.desc()).limit(1)
@@ -122,11 +127,11 @@ def _writer(connection: Connection, keys: list[int], user: Row, *, by_time: bool
             )
         row: Any = connection.execute(before).first()
         if row is not None and (best is None or row[0] > best[0]):
-            best = (row[0], row[1])
+            best = (row[0], row[1], key)
     if best is None and not by_time:
         for key in keys:
             wrote = select(edges.c.run, edges.c.evidence).where(edges.c.artifact == key, edges.c.role == OUTPUT, edges.c.run > user.run)
             row = connection.execute(wrote.order_by(edges.c.run).limit(1)).first()
             if row is not None and (best is None or row[0] < best[0]):
-                best = (row[0], row[1])
+                best = (row[0], row[1], key)
     return best

@@ -144,7 +144,7 @@ def _artifact(entry: Used) -> dict[str, Any]:
         "evidence": EVIDENCE[entry.evidence],
         "ref": entry.ref,
     }
-    known.update({name: entry.facet[name] for name in ("owner", "stage", "uri", "madeOf") if entry.facet.get(name)})
+    known.update({name: entry.facet[name] for name in ("owner", "stage", "uri", "madeOf", "symlinkOf") if entry.facet.get(name)})
     if entry.retrieval:
         known["retrieval"] = _plain(entry.retrieval)
     return known
@@ -195,6 +195,7 @@ def _upstream(up: Upstream) -> dict[str, Any]:
         "artifact": {
             key: value for key, value in _artifact(up.artifact).items() if key in ("kind", "namespace", "name", "version", "digest")
         },
+        "made": up.made,
         "join": up.join,
         "how": HOW[up.join],
         "evidence": EVIDENCE[up.evidence],
