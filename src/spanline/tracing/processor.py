@@ -177,7 +177,11 @@ class LineageSpanProcessor(SpanProcessor):
         if run.error_type is None and span.attributes:
             error_type = span.attributes.get("error.type")
             run.error_type = str(error_type) if error_type is not None else None
+        if run.name_of is not None:
+            # It holds the request, and the claim of the trace is kept for long.
+            run.job, run.name_of = run.job or run.name_of(), None
         run.sink.finish(run)
+        run.span = None
 
     def sweep(self, *, everything: bool = False) -> None:
         """Do what time brings: STARTs of long runs, stragglers of finished ones, runs that never end, forgetting.
