@@ -115,6 +115,7 @@ def test_names_hold_no_content() -> None:
         ({"prompt_tokens": 41, "completion_tokens": 17, "total_tokens": 58, "prompt_tokens_details": {"cached_tokens": 24}}, (41, 17, 24)),
         ({"input": 17, "input_cache_read": 24, "output": 12, "output_reasoning": 5, "total": 58}, (41, 17, 24)),
         ({"input_tokens": 41, "output_tokens": 17, "cache_read_input_tokens": 24, "total_tokens": 58}, (41, 17, 24)),
+        ({"input_tokens": 41, "output_tokens": 17, "cache_read_input_tokens": 24, "cache_creation_input_tokens": 6}, (71, 17, 24)),
         ({"prompt_token_count": 41, "candidates_token_count": 12, "thoughts_token_count": 5, "total_token_count": 58}, (41, 17, None)),
         ("{'prompt_tokens': 41, 'completion_tokens': 17, 'cached_prompt_tokens': 24}", (41, 17, 24)),
     ],
@@ -221,6 +222,24 @@ def test_exclusive_buckets_are_put_together() -> None:
     found = reading({**CHAT, "gen_ai.provider.name": "anthropic", "telemetry.sdk.name": "openlit", **anthropic}).operation.usage
     assert found is not None
     assert found.input_tokens == 71
+
+
+def test_mlflow_with_anthropic() -> None:
+    answer = '{"id": "msg_1", "model": "claude-resp", "stop_reason": "end_turn", "usage": {"input_tokens": 41, "output_tokens": 17,'
+    answer += ' "cache_read_input_tokens": 24, "cache_creation_input_tokens": 6}}'
+    found = reading(
+        {
+            "mlflow.spanType": '"CHAT_MODEL"',
+            "mlflow.message.format": '"anthropic"',
+            "mlflow.spanInputs": '{"model": "claude", "max_tokens": 77, "messages": [{"role": "user", "content": "SECRET"}]}',
+            "mlflow.spanOutputs": answer,
+            "mlflow.chat.tokenUsage": '{"input_tokens": 41, "output_tokens": 17, "total_tokens": 58}',
+        },
+        scope="mlflow.tracing.provider",
+    ).operation
+    assert found.usage is not None
+    assert (found.usage.input_tokens, found.usage.output_tokens) == (71, 17)
+    assert (found.request_model, found.response_model, found.finish_reasons) == ("claude", "claude-resp", ["stop"])
 
 
 def test_nemo_rails_are_guardrails() -> None:

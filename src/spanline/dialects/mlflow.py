@@ -75,6 +75,7 @@ _ROWS = (
     Row("tool_name", ("S:name",), identifier, _READ, kinds=("tool",), documented=True),
     Row("agent_name", ("S:name",), identifier, _READ, kinds=("agent",), documented=True),
     Row("retriever_name", ("mlflow.spanFunctionName",), _name, _SDK, kinds=("retrieval",)),
+    *(row for row in request("mlflow.spanInputs", _AUTOLOG) if row.path in ("model", "temperature", "max_tokens")),
     *unseen(request("invocation_params", _LANGCHAIN)),
     *unseen(answer("mlflow.spanOutputs", _AUTOLOG), "stop_reason"),
     *unseen(langchain("mlflow.spanOutputs", _LANGCHAIN)),

@@ -75,8 +75,8 @@ def usage(value: Any) -> dict[str, int] | None:
     reasoning = found.get("reasoning_output_tokens", 0)
     told = found.get("input_tokens", 0) + found.get("output_tokens", 0)
     if total is None:
-        # Only Langfuse's callback writes these names, and it always subtracts.
-        if "input_cache_read" in held and "input_tokens" in found:
+        # Names of Anthropic's own answer, and of Langfuse's callback: both count cached input apart.
+        if ("cache_creation_input_tokens" in held or "input_cache_read" in held) and "input_tokens" in found:
             found["input_tokens"] += read + write
         if "output_reasoning" in held and "output_tokens" in found:
             found["output_tokens"] += reasoning
