@@ -137,7 +137,7 @@ class JsonReader:
             self._intake.log(
                 resource,
                 id_bytes(log.trace_id, 16) if log.trace_id else b"",
-                (id_bytes(log.span_id, 8).hex() if log.span_id.strip("0") else None) if log.span_id else None,
+                (id_bytes(log.span_id, 8).hex() or None) if log.span_id and log.span_id.strip("0") else None,
                 name=event_name(log.event_name, attributes),
                 time_ns=number(log.time_unix_nano) or number(log.observed_time_unix_nano),
                 attributes=attributes,

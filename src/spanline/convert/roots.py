@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from spanline.convert.piece import CLIENT, CONSUMER, PRODUCER, SERVER, Piece
+from spanline.convert.piece import CLIENT, CONSUMER, PRODUCER, SERVER, Piece, Resource, pack
 from spanline.dialects.reader import Reading
 from spanline.identity import parse_tracestate_entry
 from spanline.record.run import Evaluation, RunRecord
@@ -33,17 +33,26 @@ class LocalRun:
         return parse_tracestate_entry(self.root.root.entry) if self.root.root is not None and self.root.root.entry else None
 
 
-def once(pieces: Sequence[Piece]) -> dict[str, Piece]:
+def once(pieces: Sequence[Piece], resources: Sequence[Resource]) -> dict[str, Piece]:
     """Spans by id, in the order of their start; of two exports of one span the one that ended later and says more."""
-    best: dict[str, tuple[tuple[int, bytes], Piece]] = {}
+    best: dict[str, Piece] = {}
     for piece in pieces:
         if piece.is_log or piece.span_id is None:
             continue
-        rank = (piece.ended_ns, msgspec.msgpack.encode(piece))
         known = best.get(piece.span_id)
-        if known is None or (rank[0], len(rank[1]), rank[1]) > (known[0][0], len(known[0][1]), known[0][1]):
-            best[piece.span_id] = (rank, piece)
-    return {span_id: piece for span_id, (_, piece) in sorted(best.items(), key=lambda item: (item[1][1].started_ns, item[0]))}
+        if known is None or _rank(piece, resources) > _rank(known, resources):
+            best[piece.span_id] = piece
+    return dict(sorted(best.items(), key=lambda item: (item[1].started_ns, item[0])))
+
+
+def _rank(piece: Piece, resources: Sequence[Resource]) -> tuple[int, int, bytes, str]:
+    text = content(piece)
+    return piece.ended_ns, len(text), text, repr(resources[piece.resource])
+
+
+def content(piece: Piece) -> bytes:
+    """The piece without its resource's number, which depends on the order of the input."""
+    return pack(msgspec.structs.replace(piece, resource=0))
 
 
 def partition(spans: dict[str, Piece], names: Sequence[str]) -> tuple[list[LocalRun], dict[str, LocalRun]]:
@@ -128,6 +137,8 @@ def place_logs(logs: list[Piece], runs: list[LocalRun], run_of: dict[str, LocalR
         if log.evaluation is not None:
             run.evaluations.append(log.evaluation)
         else:
+            if log.reading is not None and not log.reading.operation.span_id:
+                log.reading.operation.span_id = run.root.span_id or ""
             run.facts.append(LogFact(log.span_id, log.response_id, log.reading, log.error_type))
     return left
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from spanline.convert.piece import SERVER, Piece, Resource, Root
-from spanline.convert.roots import LocalRun, mark_across, once, partition, place_logs, settle_owner
+from spanline.convert.roots import LocalRun, content, mark_across, once, partition, place_logs, settle_owner
 from spanline.dialects.assemble import assemble
 from spanline.dialects.reader import Reading
 from spanline.identity import child_run_id, run_id_of
@@ -62,9 +60,9 @@ def records_of(
         The records, and the log pieces that found no run.
     """
     names = [resource.service for resource in resources]
-    spans = once(pieces)
+    spans = once(pieces, resources)
     runs, run_of = partition(spans, names)
-    logs = sorted((piece for piece in pieces if piece.is_log), key=lambda piece: (piece.started_ns, msgspec.msgpack.encode(piece)))
+    logs = sorted((piece for piece in pieces if piece.is_log), key=lambda piece: (piece.started_ns, content(piece), names[piece.resource]))
     left = place_logs(logs, runs, run_of)
     settle_owner(runs, spans)
     for run in runs:
