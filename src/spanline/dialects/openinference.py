@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from spanline.dialects.coerce import cost, count, digest_of, finish_reasons, flag, identifier, name, number, text
+from spanline.dialects.decode import decoded
 from spanline.dialects.documents import documents
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, ROWS
@@ -32,11 +35,22 @@ KINDS = {
     "unknown": "other",
 }
 
+
+def _asked(value: Any) -> str | None:
+    """The requested model; not the one in an answer, which the instrumentation of openai-agents puts in the place of a request."""
+    held = decoded(value) if isinstance(value, str) else value
+    if not isinstance(held, dict) or "created_at" in held:
+        return None
+    parameters = cast("dict[str, Any]", held)
+    return text(parameters.get("model") or parameters.get("model_name"))
+
+
 BASE: tuple[Row, ...] = (
     Row("operation", ("openinference.span.kind",), text, _OPENAI),
     Row("provider", ("llm.provider", "llm.system"), text, f"{_ANTHROPIC}; the second {_OPENAI}"),
     Row("request_model", ("llm.request.model_name",), text, _ANTHROPIC),
-    *unseen(request("llm.invocation_parameters", _OPENAI), "top_k"),
+    Row("request_model", ("llm.invocation_parameters",), _asked, _OPENAI),
+    *unseen(request("llm.invocation_parameters", _OPENAI, model=False), "top_k"),
     Row("request_model", ("embedding.invocation_parameters",), text, _OPENAI, path="model"),
     Row("response_model", ("llm.response.model_name",), text, _ANTHROPIC),
     # LangChain's streams have the requested model under `llm.model_name`.
