@@ -147,3 +147,14 @@ def test_no_good_release_ends_with_one(tmp_path):
     ledger.ingest([end(request(1, outcome="FAIL"))])
     ledger.close()
     assert called(url, "lastgood", "--job", JOB).exit_code == 1
+
+
+def test_erase_asks_first(filled):
+    ledger, url, _ = filled
+    record = request(5, subject="hmac-sha256:k:1")
+    ledger.ingest([end(record)])
+    asked = CliRunner().invoke(main, ["erase", "subject", "hmac-sha256:k:1", "--ledger", url], input="n\n")
+    assert asked.exit_code == 1
+    assert ledger.resolve(record.run_id) is not None
+    assert json.loads(called(url, "erase", "subject", "hmac-sha256:k:1", "--yes", "--json").stdout)["deleted"] == 1
+    assert ledger.resolve(record.run_id) is None

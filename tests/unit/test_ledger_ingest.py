@@ -205,3 +205,24 @@ def test_readers_and_writers_in_many_threads(ledger):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [None] * 4
     assert ledger.stats()["runs"] == 40
+
+
+def test_everything_of_a_person_goes(ledger):
+    subject = "hmac-sha256:k1:" + "ab" * 32
+    theirs = [request(second, tags={"case": "1"}, subject=subject, response_id=f"resp{second}") for second in range(3)]
+    below, other, job = child_of(theirs[0], "retriever"), request(9, subject="hmac-sha256:k1:other"), build(-5, [CORPUS], [index()])
+    ledger.ingest([end(record) for record in (*theirs, below, other, job)])
+    assert ledger.erase("subject", subject) == 4
+    assert ledger.erase("subject", subject) == 0
+    for gone in (*(record.run_id for record in theirs), below.run_id, "resp1", theirs[0].request_id):
+        assert ledger.resolve(gone) is None
+    assert {item["runId"] for item in ledger.runs()["items"]} == {other.run_id, job.run_id}
+    assert ledger.runs(tag="case:1")["items"] == []
+    assert ledger.impact("prompt:fees@v7")["runs"]["count"] == 1
+    with ledger._database.read() as connection:
+        for table in ("edges", "events", "terms", "evaluations", "conflicts"):
+            (orphans,) = connection.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE run NOT IN (SELECT run FROM runs)").one()
+            assert orphans == 0
+    for whose, digest in (("name", "x"), ("subject", " ")):
+        with pytest.raises(ValueError):
+            ledger.erase(whose, digest)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "lastgood": "spanline.cli.lastgood:lastgood",
     "conflicts": "spanline.cli.conflicts:conflicts",
     "gaps": "spanline.cli.gaps:gaps",
+    "erase": "spanline.cli.erase:erase",
     "evaluate": "spanline.cli.evaluate:evaluate",
     "doctor": "spanline.cli.doctor:doctor",
     "journal": "spanline.cli.journal:journal",

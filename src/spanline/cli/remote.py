@@ -80,6 +80,11 @@ class RemoteLedger:
             f"a conflict is acknowledged where the ledger is: run it beside {self._shown}, or name the ledger with --ledger"
         )
 
+    def erase(self, whose: str, digest: str) -> int:
+        """Not over HTTP."""
+        del whose, digest
+        raise SpanlineError(f"runs are erased where the ledger is: run it beside {self._shown}, or name the ledger with --ledger")
+
     def evaluate(self, id: str, evaluation: Evaluation) -> dict[str, Any] | None:
         """Put an evaluation on a run: `{runId, added}`; None when the run is unknown."""
         return self._ask("POST", f"/api/v1/runs/{quote(id, safe='')}/evaluations", msgspec.json.encode(evaluation))

@@ -12,7 +12,7 @@ from spanline.ledger.facts import EVIDENCE, INPUT, OUTPUT, STATUSES, Used
 from spanline.ledger.lookup import Row, chunks, family, rows_by_key
 from spanline.ledger.refs import Target, same_content, used_of
 from spanline.ledger.schema import artifacts, edges
-from spanline.ledger.upstream import producer
+from spanline.ledger.upstream import Found, producer
 from spanline.ledger.view import moment
 from spanline.record.artifact import NAMESPACES
 
@@ -174,7 +174,9 @@ class _Graph:
         for artifact in some:
             for entry in [artifact, *same_content(self.connection, [artifact]).values()]:
                 join = None if entry.key == artifact.key else "digest" if entry.digest and entry.digest == artifact.digest else "version"
-                for run, evidence in self._newest(entry.key, INPUT):
+                users = self._newest(entry.key, INPUT)
+                self._load([run for run, _ in users])
+                for run, evidence in users:
                     if (row := self._row(run)) is not None:
                         found[run] = row
                         self.add_edge(self.add_artifact(entry), self.add_run(row), "input", evidence, join=join)
@@ -186,9 +188,14 @@ class _Graph:
         alike = [artifact, *same_content(self.connection, [artifact]).values()]
         alike += self._unversioned(artifact, {entry.key for entry in alike})
         for entry in alike:
-            for run, evidence in self._newest(entry.key, INPUT, after=None if entry.version or entry.digest else maker.run):
+            named = bool(entry.version or entry.digest)
+            users = [pair for pair in self._newest(entry.key, INPUT, after=None if named else maker.run) if pair[0] != maker.run]
+            self._load([run for run, _ in users])
+            # What nobody else wrote, under a version or digest of its own, is this run's work, whoever used it.
+            sole = named and self._makers_of(entry.key) == [maker.run]
+            for run, evidence in users:
                 row = self._row(run)
-                by = producer(self.connection, entry, row) if row is not None and run != maker.run else None
+                by = Found(maker.run, "version", 0, entry.key) if sole or row is None else producer(self.connection, entry, row)
                 if row is None or by is None or by.run != maker.run:
                     continue
                 found[run] = row
@@ -259,9 +266,18 @@ class _Graph:
             if entry.key not in known and not (entry.digest and artifact.digest and entry.digest != artifact.digest)
         ]
 
+    def _makers_of(self, artifact: int) -> list[int]:
+        """The runs that wrote an artifact: two at most."""
+        query = select(edges.c.run).where(edges.c.artifact == artifact, edges.c.role == OUTPUT)
+        return list(self.connection.scalars(query.order_by(edges.c.run.desc()).limit(2)))
+
+    def _load(self, keys: Sequence[int]) -> None:
+        unknown = [key for key in keys if key not in self.rows]
+        if unknown:
+            self.rows.update(rows_by_key(self.connection, unknown))
+
     def _row(self, key: int) -> Row | None:
-        if key not in self.rows:
-            self.rows.update(rows_by_key(self.connection, [key]))
+        self._load([key])
         return self.rows.get(key)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, literal_column, select, update
 
+from spanline.ledger import erasure
 from spanline.ledger.database import Database
 from spanline.ledger.ingest import Ingester, IngestReport
 from spanline.ledger.listing import micros_of
@@ -120,6 +121,17 @@ class Ledger(Questions):
                 .values(acknowledged_us=func.coalesce(label_digests.c.acknowledged_us, time.time_ns() // 1000))
             )
             return done.rowcount > 0
+
+    def erase(self, whose: str, digest: str) -> int:
+        """Delete all requests of a `subject`, `tenant` or `session`, by the keyed digest that their runs bear. Returns the number of runs.
+
+        The journal is not touched: what stands there goes with its segments, and comes back if it is delivered again.
+
+        Raises:
+            LedgerError: The database does not answer; what was deleted before stays deleted.
+            ValueError: `whose` is none of these.
+        """
+        return erasure.erase(self._database, whose, digest)
 
     def stats(self) -> dict[str, Any]:
         """What is in it: counts, bytes, the first and last run, the tables' version. Counting reads an index of all runs."""
