@@ -206,6 +206,25 @@ def test_google_adk_takes_the_total_of_the_answer() -> None:
     assert found.parameters.temperature == 0.31
 
 
+def test_platforms_that_were_read_of() -> None:
+    contexts = '[{"document_id": "d1", "chunk_id": "c1", "content": "SECRET"}]'
+    (index,) = reading({"langwatch.span.type": "rag", "langwatch.rag.contexts": contexts}).artifacts
+    assert index.retrieval is not None
+    assert [document.id for document in index.retrieval.documents] == ["d1"]
+    tool = reading({"agentops.span.kind": "tool", "operation.name": "get_weather"}).operation
+    assert (tool.kind, tool.tool_name) == ("tool", "get_weather")
+    metrics = '{"prompt_tokens": 41, "completion_tokens": 17, "tokens": 58}'
+    call = reading(
+        {
+            "braintrust.span_attributes": '{"type": "llm"}',
+            "braintrust.metadata": '{"provider": "openai", "model": "m", "temperature": 0.31}',
+            "braintrust.metrics": metrics,
+        }
+    ).operation
+    assert call.usage is not None
+    assert (call.kind, call.provider, call.request_model, call.usage.input_tokens) == ("inference", "openai", "m", 41)
+
+
 def test_laminar_marks_other_spans() -> None:
     found = reading({"lmnr.span.type": "LLM", "gen_ai.system": "openai", "gen_ai.request.model": "m", **USAGE}, scope="lmnr.sdk.decorators")
     assert (found.operation.kind, found.operation.dialect) == ("inference", "laminar")

@@ -21,7 +21,7 @@ CONVENTIONS = 20
 
 FAMILIES = (
     "genai", "openllmetry", "openinference", "openlit", "logfire", "langfuse", "mlflow", "langsmith", "litellm", "vercel", "haystack",
-    "laminar", "trulens", "strands", "semantic_kernel", "agent_framework", "adk", "sdks", "mcp", "llamaindex", "vectordb", "guardrails",
+    "laminar", "trulens", "strands", "semantic_kernel", "agent_framework", "adk", "sdks", "mcp", "llamaindex", "vectordb", "guardrails", "platforms",
 )  # fmt: skip
 """Modules of this package, each with `DIALECTS`."""
 

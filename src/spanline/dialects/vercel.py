@@ -45,6 +45,22 @@ _ROWS = (
     Row("seed", ("ai.settings.seed",), integer, _LEGACY),
     Row("frequency_penalty", ("ai.settings.frequencyPenalty",), number, _LEGACY),
     Row("presence_penalty", ("ai.settings.presencePenalty",), number, _LEGACY),
+    Row(
+        "prompt_name",
+        ("ai.telemetry.metadata.langfusePrompt",),
+        name,
+        "read in langfuse's guide for ai 4 to 6",
+        path="name",
+        documented=True,
+    ),
+    Row(
+        "prompt_version",
+        ("ai.telemetry.metadata.langfusePrompt",),
+        name,
+        "read in langfuse's guide for ai 4 to 6",
+        path="version",
+        documented=True,
+    ),
     Row("tool_name", ("ai.toolCall.name",), name, _READ, documented=True),
     Row("agent_name", ("ai.telemetry.functionId",), name, _LEGACY, kinds=("workflow", "agent")),
 )
