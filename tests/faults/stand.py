@@ -259,12 +259,12 @@ def tree(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def serving(
-    server: str, home: Path, env: Mapping[str, str], *more: str, port: int | None = None, before: Sequence[str] = ()
+    server: str, home: Path, env: Mapping[str, str], *more: str, port: int | None = None, before: Sequence[str] = (), logs: Path | None = None
 ) -> Iterator[Served]:
     """A server with the app, ready when its port answers; what is left of it is killed at the end."""
     port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
-    log = home.parent / f"{server}-{port}.log"
+    log = (logs or home.parent) / f"{server}-{port}.log"
     name, *arguments = [part.format(port=port) for part in SERVERS[server]]
     command = [*before, sys.executable, str(BIN / name), *more, *arguments]
     with log.open("ab") as out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import importlib.util
 import os
@@ -63,6 +64,9 @@ def _value(settings: Settings, name: str) -> str:
     return str(value)
 
 
+_PROBE = 65_536
+
+
 def check_state(settings: Settings) -> Iterator[Finding]:
     """The state folder: writable, with room."""
     base = settings.base
@@ -70,8 +74,10 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        with tempfile.TemporaryFile(dir=existing, buffering=0) as file:
+            # An empty file fits on a full disk; a run does not.
+            if file.write(bytes(_PROBE)) < _PROBE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         yield Finding(
             "state", "broken", f"{base} cannot be written: {error.strerror}", "name another folder with SPANLINE_STATE or SPANLINE_HOME"

@@ -127,6 +127,9 @@ class JournalWriter:
         except OSError:
             # A segment that may end in half a line gets no further one.
             self._finish()
+        if self._size:
+            # It may be this file that must not grow (a quota), not the disk that is full.
+            self._finish()
         return self._fail(OSError(errno.ENOSPC, "short write"), now)
 
     def _prepare(self, now: float, length: int) -> str | None:
@@ -139,7 +142,13 @@ class JournalWriter:
                 if self._size and (self._size + length > self._segment_bytes or now - self._opened >= self._max_age_s):
                     self._finish()
             if now >= self._check_at or self._room < length:
-                reason = self._measure(length)
+                try:
+                    reason = self._measure(length)
+                except OSError as error:
+                    if self._fd < 0 or reason_of(error) != "no_descriptors":
+                        raise
+                    # How full the journal is cannot be asked now, but this segment is open: it is written to its end.
+                    reason, self._room = None, self._segment_bytes
                 if reason is not None:
                     return self._pause(reason, now)
                 self._check_at = now + CHECK_S

@@ -103,7 +103,12 @@ class Worker:
             with suppressed():
                 while not self._stop.is_set():
                     with guard("relay.worker"):
-                        self._turn()
+                        try:
+                            self._turn()
+                        except OSError as error:
+                            # No descriptors left, a folder that is gone: nothing of ours is wrong.
+                            warn_once_a_minute("relay.disk", "spanline: relay cannot read %s (%s)", self._directory, error.strerror)
+                            self._stop.wait(1.0)
                         continue
                     self._stop.wait(1.0)
         finally:
