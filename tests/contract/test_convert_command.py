@@ -226,7 +226,7 @@ MEMORY = """
 import resource, sys
 from spanline.cli.main import main
 from spanline.convert.converter import Converter
-Converter.__init__.__kwdefaults__["memory"] = 4 << 20  # spills early: the files of a test are small
+Converter.__init__.__kwdefaults__["memory"] = 2 << 20  # spills early: the files of a test are small
 try:
     main(["convert", *sys.argv[1:]])
 except SystemExit as exit:
@@ -277,7 +277,7 @@ def much(folder: Path, form: str, megabytes: int) -> tuple[Path, int]:
 def test_a_large_file_takes_bounded_memory(tmp_path: Path, form: str) -> None:
     """Twice the input takes about the same memory, and far less than the input."""
     taken: list[int] = []
-    for megabytes in (40, 120):
+    for megabytes in (24, 72):
         file, traces = much(tmp_path, form, megabytes)
         with (tmp_path / "out").open("wb") as out:
             done = subprocess.run(

@@ -18,7 +18,7 @@ from spanline.testing.validation import validate_event
 from tests.otlp_files import delimited, of_recording, to_proto
 from tests.requirements import SHARED, shared
 
-MARKERS = (b"SYS-MARK", b"jane.doe@example.com", b"COMPL-MARK", b"TMPL-MARK", b"VAR-MARK", b"DOCTEXT", b"Paris-ARG", b"TOOLRES", b"ERR-ECHO", b"TOOLERR", b"EVAL-EXPL")  # fmt: skip
+MARKERS = (b"SYS-MARK", b"jane.doe@example.com", b"COMPL-MARK", b"TMPL-MARK", b"VAR-MARK", b"DOCTEXT", b"Paris-ARG", b"TOOLRES", b"ERR-ECHO", b"TOOLERR", b"EVAL-EXPL", b"user-u123", b"conv-9001")  # fmt: skip
 FILES = sorted((SHARED / "corpus").glob("*/*.json")) if (SHARED / "corpus").is_dir() else []
 
 

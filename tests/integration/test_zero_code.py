@@ -201,6 +201,18 @@ def test_the_users_exporter_gets_the_users_spans(make: Any) -> None:
     assert "telemetry.distro.name" in service.log or "telemetry.auto.version" in service.log
 
 
+def test_events_with_content_are_read_and_leave_none_of_it(make: Any) -> None:
+    """The official package writes its details, prompts and answers among them, as log records."""
+    more = {"OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT": "true", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "EVENT_ONLY"}
+    with make("genai_openai", **more).serving() as service:
+        said = json.loads(service.get("/ask/fees", "POST")[2])
+    (event,) = service.events()
+    (operation,) = event["run"]["facets"]["spanline_operations"]["operations"]
+    assert operation["responseId"] == said["id"]
+    assert event["run"]["facets"]["spanline_usage"]["inputTokens"] == said["input"]
+    assert "internal error" not in service.log
+
+
 def test_the_instrumentation_of_fastapi_goes_on(make: Any) -> None:
     with make("openllmetry", OTEL_TRACES_EXPORTER="console").serving() as service:
         service.get("/ask/fees", "POST")
