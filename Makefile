@@ -12,7 +12,7 @@ INSTALL := $(PIP) install --require-hashes -r
 PYTEST_ARGS ?=
 SERVERS ?=
 
-.PHONY: help setup demo test test-fast lint fmt corpus bench servers pins clean
+.PHONY: help setup demo test test-fast faults lint fmt corpus bench servers pins clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -68,6 +68,9 @@ test: $(VENV)/.dev $(VENV)/.demo $(VENV)/.stores ## all tests, the fast ones fir
 
 test-fast: $(VENV)/.dev ## unit, contract and property tests
 	@$(BIN)/python -m pytest $(wildcard tests/unit tests/contract tests/property) $(PYTEST_ARGS)
+
+faults: $(VENV)/.dev ## the fault matrix at length: 50 rounds of kill -9, a soak of 10 minutes (an hour and more)
+	@SPANLINE_FAULT_ROUNDS=50 SPANLINE_SOAK_S=600 SPANLINE_SOAK_REQUESTS=100000 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.demo ## ruff, types, import layers
 	@$(BIN)/ruff check .
