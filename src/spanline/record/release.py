@@ -83,9 +83,7 @@ def _from_attributes(release: Release, attributes: Mapping[str, Any], environ: M
     release.instance_type = find(("host.type",), sources.INSTANCE_TYPE)
     release.pod = find(("k8s.pod.name",), sources.POD) or _kubernetes_host(environ) or find(("k8s.pod.uid",), sources.POD_UID)
     release.image_digest = _image(attributes, environ)
-    release.code_revision = _revision(_present(attributes, sources.REVISION_ATTRIBUTES)) or _revision(
-        _present(environ, sources.REVISION)
-    )
+    release.code_revision = _revision(_present(attributes, sources.REVISION_ATTRIBUTES)) or _revision(_present(environ, sources.REVISION))
     release.code_dirty = _flag(find((), sources.DIRTY))
     release.repository = _repository(attributes, environ)
 
