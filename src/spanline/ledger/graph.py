@@ -18,7 +18,7 @@ from spanline.record.artifact import NAMESPACES
 
 MAX_NODES = 2000
 MAX_DEPTH = 100
-FAN = 50
+FAN = 25
 """Runs shown of one artifact on one side: the newest. `impact` counts them all."""
 
 DIRECTIONS = ("up", "down", "both")

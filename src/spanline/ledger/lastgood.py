@@ -52,10 +52,10 @@ def last_good(connection: Connection, job: str) -> dict[str, Any]:
     """
     keys = job_keys(connection, job)
     known = _releases(connection, keys)
-    verdicts = [(entry, _judge(connection, entry)) for entry in known]
-    evaluated = any(verdict.passed or (verdict.refused or "").startswith("evaluation") for _, verdict in verdicts)
+    evaluated = _evaluated(connection, keys)
     refused: list[dict[str, Any]] = []
-    for entry, verdict in verdicts:
+    for entry in known:
+        verdict = _judge(connection, entry)
         reason = verdict.refused or (None if verdict.passed or not evaluated else "no evaluation passed")
         run = verdict.passed[0] if verdict.passed else None
         if reason is None and not evaluated:
@@ -98,6 +98,19 @@ def _of(entry: _Release, column: Any) -> Any:
     # The times bound what is read of the partial index; the rest is asked of each row that it leads to.
     same = runs.c.release == entry.key if entry.key else runs.c.release.is_(None)
     return (column >= entry.first) & (column <= entry.last) & same & (runs.c.job == entry.job)
+
+
+def _evaluated(connection: Connection, jobs_: list[int]) -> bool:
+    """Whether any evaluation of these jobs passed or failed."""
+    for value in (_ONE, _ZERO):
+        query = (
+            select(evaluations.c.run)
+            .join(runs, runs.c.run == evaluations.c.run)
+            .where(evaluations.c.passed == value, runs.c.job.in_(jobs_))
+        )
+        if connection.scalar(query.order_by(evaluations.c.run.desc()).limit(1)) is not None:
+            return True
+    return False
 
 
 def _judge(connection: Connection, entry: _Release) -> _Verdict:

@@ -19,7 +19,7 @@ from spanline.ledger.refs import Target, artifacts_by_key, find, job_keys
 from spanline.ledger.schema import edges, releases, runs, uses
 from spanline.ledger.view import duration, moment
 
-MAX_COUNTED = 2000
+MAX_COUNTED = 500
 """Newest runs of a release or window whose outcome and duration are counted."""
 
 MAX_READ = 20

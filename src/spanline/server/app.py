@@ -16,6 +16,7 @@ from spanline.record.run import RunRecord
 from spanline.server.access import Access
 from spanline.server.api import Api, healthy, schema, schemas
 from spanline.server.evaluating import Evaluating
+from spanline.server.exploring import Exploring
 from spanline.server.ingest import Ingest
 from spanline.server.pages import Pages
 from spanline.server.problems import answering, on_http_exception
@@ -53,7 +54,7 @@ def build_app(
     """
     access = Access(settings, require_loopback=require_loopback)
     elsewhere = None if api else settings.server_url
-    pages = Pages(ledger, settings, elsewhere)
+    pages = Pages(ledger, settings, elsewhere, explore=api)
     routes: list[BaseRoute]
     if elsewhere:
         routes = [
@@ -80,9 +81,11 @@ def build_app(
 
 
 def _api_routes(ledger: Source, pages: Pages, access: Access, evaluating: Evaluating) -> list[BaseRoute]:
-    questions, ingest = Api(ledger, pages, evaluating), Ingest(ledger)
+    questions, ingest, exploring = Api(ledger, pages, evaluating), Ingest(ledger), Exploring(ledger)
     return [
         Route("/", _to_runs),
+        Route("/artifact", access.reading("server.artifact", exploring.artifact)),
+        Route("/diff", access.reading("server.diff", exploring.diff)),
         Route("/healthz", healthy),
         Route("/readyz", answering("server.ready", questions.ready)),
         Route("/api/v1/runs", access.reading("server.api.runs", questions.runs)),

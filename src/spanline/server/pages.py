@@ -29,9 +29,11 @@ class Pages:
         ledger: Where runs are.
         settings: Where links lead.
         elsewhere: Base URL of the central server that has the pages; requests are sent there.
+        explore: The pages of artifacts and comparisons are there too.
     """
 
-    def __init__(self, ledger: Source, settings: Settings, elsewhere: str | None) -> None:
+    def __init__(self, ledger: Source, settings: Settings, elsewhere: str | None, *, explore: bool = False) -> None:
+        self.explore = explore
         self.ledger = ledger
         self.settings = settings
         self.elsewhere = elsewhere
@@ -48,7 +50,7 @@ class Pages:
     def _show(self, request: Request, found: dict[str, Any]) -> Response:
         if not prefers_html(request, default=True):
             return json_response(found)
-        return page(request, "run.html", {"run": view(found, self.settings)})
+        return page(request, "run.html", {"run": view(found, self.settings), "explore": self.explore})
 
     async def find(self, id: str) -> dict[str, Any]:
         """The JSON of a run with its links.
@@ -65,6 +67,8 @@ class Pages:
         """`GET /runs`: the list, newest first; `?id=` opens one."""
         wanted = request.query_params.get("id", "").strip()
         if wanted:
+            if self.explore and await self._is_reference(wanted):
+                return RedirectResponse(f"artifact?ref={quote(wanted, safe='')}", 303)
             if not ID.match(wanted):
                 raise Problem(
                     400, "That is not an id", "A trace, run, request or response id: letters, digits and . _ : - only, 128 at most."
@@ -87,6 +91,16 @@ class Pages:
             "first_page": (_query({**kept, **size}) or "?") if "after" in given else "",
         }
         return await run_in_threadpool(page, request, "runs.html", context)
+
+    async def _is_reference(self, text: str) -> bool:
+        """Whether something typed into the search box names an artifact; where an id looks like one, the run goes first."""
+        if (":" not in text and "/" not in text) or (ID.match(text) and await ask(self.ledger.resolve, text) is not None):
+            return False
+        try:
+            await ask(self.ledger.lineage, text, direction="up", depth=0)
+        except Problem:
+            return False
+        return not text.startswith("run:")
 
     async def run_elsewhere(self, request: Request) -> Response:
         """`GET /r/{id}` where a central server has the pages: a redirect, with nothing but the id."""
