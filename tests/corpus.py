@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from spanline.dialects.assemble import assemble
-from spanline.dialects.reader import Reading, read
+from spanline.dialects.reader import read
+from spanline.dialects.reading import Reading
 from spanline.dialects.rollups import Answers
 from spanline.identity import run_id_of
 from spanline.record.digest import keyed_digest

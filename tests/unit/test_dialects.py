@@ -12,7 +12,8 @@ from spanline.dialects.assemble import assemble
 from spanline.dialects.coerce import error_type, finish_reasons, instant, locator, name, vendor
 from spanline.dialects.decode import decoded, steps_of, walk
 from spanline.dialects.documents import documents
-from spanline.dialects.reader import Reading, read, read_event
+from spanline.dialects.reader import read, read_event
+from spanline.dialects.reading import Reading
 from spanline.dialects.registry import registry
 from spanline.dialects.rollups import Answers
 from spanline.dialects.table import Dialect, Row

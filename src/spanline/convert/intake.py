@@ -12,7 +12,8 @@ from spanline._guard import guard
 from spanline.convert.piece import CONSUMER, INTERNAL, SERVER, Piece, Resource, Root, pack
 from spanline.convert.shared import SharedResponses
 from spanline.convert.spill import TraceStore
-from spanline.dialects.reader import Event, Reading, read
+from spanline.dialects.reader import Event, read
+from spanline.dialects.reading import Reading
 from spanline.identity import TRACESTATE_KEY
 from spanline.naming import UNKNOWN_SERVICE, fit
 from spanline.record.release import release_of_resource

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import msgspec
 
-from spanline.dialects.reader import Reading
+from spanline.dialects.reading import Reading
 from spanline.record.run import Evaluation, Release
 
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = 1, 2, 3, 4, 5

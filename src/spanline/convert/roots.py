@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from spanline.convert.piece import CLIENT, CONSUMER, PRODUCER, SERVER, Piece, Resource, pack
-from spanline.dialects.reader import Reading
+from spanline.dialects.reading import Reading
 from spanline.identity import parse_tracestate_entry
 from spanline.record.run import Evaluation, RunRecord
 from spanline.tracing.log_events import LogFact

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spanline.convert.piece import SERVER, Piece, Resource, Root
 from spanline.convert.roots import LocalRun, content, mark_across, once, partition, place_logs, settle_owner
 from spanline.dialects.assemble import assemble
-from spanline.dialects.reader import Reading
+from spanline.dialects.reading import Reading
 from spanline.identity import child_run_id, run_id_of
 from spanline.naming import offline_job, request_job, websocket_job
 from spanline.record.redact import clean_documents

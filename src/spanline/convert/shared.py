@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from spanline.dialects.reader import Reading
+from spanline.dialects.reading import Reading
 
 _PARTS = 64
 

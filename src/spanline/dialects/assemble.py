@@ -8,7 +8,7 @@ from operator import attrgetter
 import msgspec
 
 from spanline.dialects.loose import fold, tie
-from spanline.dialects.reader import Reading
+from spanline.dialects.reading import Reading
 from spanline.dialects.rollups import Answers, mark_rollups
 from spanline.record.artifact import Artifact, Retrieval
 from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, ModelUsage, Operation, RunRecord, Usage

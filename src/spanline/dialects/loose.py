@@ -6,30 +6,14 @@ The order is the nearest span above, then one beside it, then one below; what is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from spanline.dialects.fields import Fields
+from spanline.dialects.reading import Reading
 from spanline.record.artifact import Artifact, Document
 
-if TYPE_CHECKING:
-    from spanline.dialects.reader import Reading
-
 MAX_DEPTH = 64
-
-
-class Loose(msgspec.Struct, frozen=True, gc=False):
-    """What is still to be tied."""
-
-    prompt: Artifact | None = None
-    """A template's digest or version; its name is made of the digest, for when no name is found."""
-    index: Artifact | None = None
-    """The index that was made up for documents of which nobody said where they are from."""
-    passing: tuple[Document, ...] = ()
-    """Documents that were handed on: they tell the ids that a retrieval left out."""
-    guardrail: bool = False
-    """A guardrail that does not say what it found."""
 
 
 def loose_prompt(fields: Fields, service: str) -> Artifact | None:

@@ -12,19 +12,17 @@ from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any, cast, get_args
 
-import msgspec
-
 import spanline.semconv as s
 from spanline.dialects.artifacts import artifacts_of
 from spanline.dialects.coerce import has_email, locator
 from spanline.dialects.fields import FIELDS, Fields
 from spanline.dialects.genai import EVENTS, SPANLINE
-from spanline.dialects.loose import Loose, loose_prompt
+from spanline.dialects.loose import loose_prompt
 from spanline.dialects.outcomes import evaluation_of, guardrail_of
+from spanline.dialects.reading import Loose, Reading
 from spanline.dialects.registry import registry
 from spanline.dialects.table import Dialect
 from spanline.naming import normalise_provider
-from spanline.record.artifact import Artifact
 from spanline.record.run import Evaluation, GuardrailOutcome, Kind, Operation, Parameters, Usage
 from spanline.times import rfc3339
 
@@ -50,22 +48,6 @@ _NO_PARAMETERS = (None,) * 8
 _NO_USAGE = (None,) * 7
 _MODELS = frozenset({"inference", "embedding"})
 _NAMES = ("tool_name", "agent_name", "prompt_name", "hub_name", "request_model", "response_model", "guardrail_name", "retriever_name")
-
-
-class Reading(msgspec.Struct, kw_only=True, gc=False):
-    """What one span said: an operation and what it used."""
-
-    operation: Operation
-    started_ns: int
-    artifacts: tuple[Artifact, ...] = ()
-    guardrail: GuardrailOutcome | None = None
-    more_guardrails: tuple[GuardrailOutcome, ...] = ()
-    """Of a span on which several guardrails left their outcome."""
-    evaluations: tuple[Evaluation, ...] = ()
-    loose: Loose | None = None
-    """What the span says of a prompt or index that it does not name: `assemble` looks for the name around it."""
-    repeats: bool = False
-    """A span that repeats what the span above it reports, where that one reports."""
 
 
 def dialect_of(attributes: Mapping[str, Any], scope: str | None = None) -> Dialect | None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
+from spanline.dialects.reading import Reading
 from spanline.record.run import Operation
-
-if TYPE_CHECKING:
-    from spanline.dialects.reader import Reading
 
 CALLS = frozenset({"inference", "embedding"})
 MAX_DEPTH = 64

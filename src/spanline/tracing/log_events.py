@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 import spanline.semconv as s
-from spanline.dialects.reader import Reading, read
+from spanline.dialects.reader import read
+from spanline.dialects.reading import Reading
 from spanline.lineage.evaluated import cleaned
 from spanline.naming import fit
 from spanline.record.run import Evaluation, Operation, Parameters, Usage
