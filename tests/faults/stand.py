@@ -259,7 +259,13 @@ def tree(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def serving(
-    server: str, home: Path, env: Mapping[str, str], *more: str, port: int | None = None, before: Sequence[str] = (), logs: Path | None = None
+    server: str,
+    home: Path,
+    env: Mapping[str, str],
+    *more: str,
+    port: int | None = None,
+    before: Sequence[str] = (),
+    logs: Path | None = None,
 ) -> Iterator[Served]:
     """A server with the app, ready when its port answers; what is left of it is killed at the end."""
     port = port or free_port()

@@ -100,7 +100,11 @@ def test_any_spans_are_encoded_as_the_official_encoder_does(batch):
     same(batch)
 
 
-@pytest.mark.parametrize("value", ["\ud800", object(), 1 << 64, {"k": object()}, ["\udfff"]], ids=["surrogate", "object", "65 bits", "inside a map", "inside a list"])
+@pytest.mark.parametrize(
+    "value",
+    ["\ud800", object(), 1 << 64, {"k": object()}, ["\udfff"]],
+    ids=["surrogate", "object", "65 bits", "inside a map", "inside a list"],
+)
 def test_what_otlp_has_no_value_for_is_left_out(value, caplog):
     caplog.set_level(logging.CRITICAL, "opentelemetry")
     span = ReadableSpan(

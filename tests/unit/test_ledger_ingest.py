@@ -127,7 +127,9 @@ def test_a_damaged_event_hides_only_itself(ledger, caplog):
     first, second = request(0), request(1)
     ledger.ingest([end(first), end(second)])
     with ledger._database.write() as connection:
-        connection.execute(update(events).where(events.c.run == select(func.min(runs.c.run)).scalar_subquery()).values(body=b"\x01\x00\xff"))
+        connection.execute(
+            update(events).where(events.c.run == select(func.min(runs.c.run)).scalar_subquery()).values(body=b"\x01\x00\xff")
+        )
     assert ledger.run(first.run_id) is None
     assert ledger.run(second.run_id) is not None
     assert "damaged" in caplog.text
