@@ -133,7 +133,12 @@ def test_many_runs_of_one_artifact_are_cut_and_said(ledger):
 def test_two_digests_of_one_label_are_two_nodes(ledger):
     ledger.ingest([end(request(0)), end(request(1, index(digest="rebuilt"), PROMPT, MODEL))])
     graph = ledger.lineage("index:fees_corpus@c1")
-    assert len([node for node in graph["nodes"] if node["kind"] == "index"]) == 2
+    indexes = [node for node in graph["nodes"] if node["kind"] == "index"]
+    assert len(indexes) == 2
+    for node in indexes:
+        (found,) = ledger.lineage(f"index:fees_corpus@c1#{node['digest']}", depth=0)["nodes"]
+        assert found["digest"] == node["digest"]
+    assert {ledger.impact(f"index:fees_corpus@c1#{node['digest']}")["runs"]["count"] for node in indexes} == {1}
     assert len(ids(graph)) == 2
 
 

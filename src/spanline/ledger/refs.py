@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -45,7 +46,7 @@ def find(connection: Connection, text: str) -> Target:
     Args:
         connection: For reading.
         text: `run:<id in any form>`, `kind:name@version`, `kind:name`, `release:service@name`, `code:repository@revision`,
-            `namespace/name` of an OpenLineage dataset, or an id alone.
+            `namespace/name` of an OpenLineage dataset, or an id alone; after an artifact `#<digest>` means one of several digests, as in graphs.
 
     Raises:
         UnknownReference: It means nothing here; the message names the nearest.
@@ -59,6 +60,12 @@ def find(connection: Connection, text: str) -> Target:
         if rows:
             return Target(text, runs=rows)
         raise UnknownReference(f"no run, request or response with the id {clean(text[4:], 128)} is in this ledger")
+    head, mark, digest = text.rpartition("#")
+    if mark and head and (":" in digest or digest.lstrip("-").isdigit()):
+        with suppress(UnknownReference, ValueError):
+            found = [entry for entry in find(connection, head).artifacts if digest in (entry.digest, str(entry.key))]
+            if found:
+                return Target(text, artifacts=found)
     label = _parsed(text)
     if label is not None:
         found = artifacts_named(connection, label.kind, label.name, label.version)

@@ -60,13 +60,19 @@ def artifact_view(ref: str, impact: dict[str, Any], graph: dict[str, Any]) -> di
             **words.mapping(nodes.get(str(edge.get("from")))),
             "how": edge.get("join"),
             "evidence": edge.get("evidence"),
-            "made": str(edge.get("to")),
+            "made": nodes[str(edge.get("to"))],
         }
         for edge in words.entries(graph.get("edges"))
         if edge.get("role") == "output" and any(edge.get("to") == root.get("id") for root in roots)
     ]
+    labels = [
+        (root.get("kind"), root.get("namespace"), root.get("name"), root.get("version"))
+        for root in roots
+        if root.get("version") and root.get("digest")
+    ]
     return {
         "ref": ref,
+        "conflicts": sorted({f"{label[2]}@{label[3]}" for label in labels if labels.count(label) > 1}),
         "count": words.count(runs.get("count")),
         "approximate": runs.get("approximate") is True,
         "versions": [root for root in roots if root.get("type") == "artifact"][:_MOST],
