@@ -40,6 +40,7 @@ class Receiver:
         self.slow_s = 0.2
         self.headers: dict[str, str] = {}
         self.answer = b""
+        self.garbage: Callable[[dict[str, Any]], bool] | None = None
         self.status: Callable[[dict[str, Any]], int] | None = None
         self.events: list[dict[str, Any]] = []
         self.tried: list[tuple[float, str | None]] = []
@@ -119,6 +120,10 @@ class Receiver:
             linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             handler.connection.close()
+            handler.close_connection = True
+            return
+        if self.garbage is not None and self.garbage(events[0]):
+            handler.wfile.write(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
             handler.close_connection = True
             return
         status = mode if isinstance(mode, int) else 201

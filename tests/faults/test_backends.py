@@ -209,3 +209,32 @@ def test_a_poison_event_among_good_ones(home: Path, receiver: Receiver) -> None:
     parked = cli(home, "journal", "parked").stdout
     assert poison[0] in parked
     assert "HTTP 500" in parked
+
+
+def test_an_answer_that_is_no_http_is_tried_twice_and_parked(home: Path, receiver: Receiver) -> None:
+    """For one run; the others pass."""
+    poison: list[str] = []
+    attempts: list[str] = []
+
+    def garbage(event: dict[str, object]) -> bool:
+        run = event["run"]["runId"]
+        if len(receiver.events) > 10 and not poison:
+            poison.append(run)
+        if poison == [run]:
+            attempts.append(event["eventType"])
+        return poison == [run]
+
+    receiver.garbage = garbage
+    with serving("uvicorn", home, environ(home, receiver)) as served:
+        with Load(served.port) as load:
+            load.until(60)
+        eventually(lambda: set(load.runs) - set(poison) <= receiver.over(), 30)
+        served.end()
+    assert len(attempts) == 2
+    items = json.loads(cli(home, "journal", "parked", "--json").stdout)["items"]
+    assert [(item["runId"], item["status"]) for item in items] == [(poison[0], None)]
+    assert "malformed answer" in items[0]["reason"]
+    receiver.garbage = None
+    assert cli(home, "journal", "retry", receiver=receiver).returncode == 0
+    rest_delivered(home, receiver)
+    assert lost(load.runs, receiver, home) == (0, 0)
