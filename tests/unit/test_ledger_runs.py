@@ -314,3 +314,15 @@ def test_a_run_that_only_started_is_running(ledger):
     ledger.ingest([end(record)])
     ledger.ingest([start(record)])
     assert ledger.run(record.run_id)["status"] == "COMPLETE"
+
+
+def test_runs_of_a_person_and_a_tenant(ledger):
+    people = [request(second, subject=f"hmac-sha256:k:{second % 2}", tenant="hmac-sha256:k:t", tags={"case": "1"}) for second in range(4)]
+    ledger.ingest([end(record) for record in people])
+
+    def found(**filters: str) -> list[str]:
+        return [item["runId"] for item in ledger.runs(**filters)["items"]]
+
+    assert found(subject="hmac-sha256:k:1") == [people[3].run_id, people[1].run_id]
+    assert found(tenant="hmac-sha256:k:t", subject="hmac-sha256:k:0", tag="case:1") == [people[2].run_id, people[0].run_id]
+    assert found(session="hmac-sha256:k:1") == []

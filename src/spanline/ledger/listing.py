@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ Driver = tuple[Any, list[ColumnElement[bool]]]
 
 def runs_page(
     connection: Connection, *, limit: int, after: str | None, job: str | None, outcome: str | None, artifact: str | None, tag: str | None,
+    whose: Mapping[str, str],
     conflict: bool | None, since: str | datetime | None, until: str | datetime | None,
 ) -> dict[str, Any]:  # fmt: skip
     """A page of runs, newest first.
@@ -59,8 +60,10 @@ def runs_page(
     drivers: list[Driver] | None = None
     if artifact is not None:
         drivers = _using(connection, parse_ref(artifact))
+    named = [term(kind, digest) for kind, digest in whose.items()]
     if tag is not None:
-        key = term("tag", _tag(tag))
+        named.append(term("tag", _tag(tag)))
+    for key in named:
         if drivers is None:
             drivers = [(terms.c.run, [terms.c.term == key])]
         else:

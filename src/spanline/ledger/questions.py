@@ -47,6 +47,7 @@ class Questions:
     def runs(
         self, *, limit: int = 50, after: str | None = None, job: str | None = None, outcome: str | None = None, artifact: str | None = None,
         tag: str | None = None, conflict: bool | None = None, since: str | datetime | None = None, until: str | datetime | None = None,
+        tenant: str | None = None, subject: str | None = None, session: str | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """A page of runs, newest first: `{"items", "next"}`.
 
@@ -60,11 +61,16 @@ class Questions:
             conflict: Whether a version conflict was flagged.
             since: Started at this time or later, RFC 3339.
             until: Started before.
+            tenant: Keyed digest of a tenant, as runs bear it.
+            subject: Keyed digest of a person.
+            session: Keyed digest of a session.
         """
+        given = {"tenant": tenant, "subject": subject, "session": session}
+        whose = {kind: digest for kind, digest in given.items() if digest is not None}
         with self._database.read() as connection:
             return listing.runs_page(
                 connection, limit=_limit(limit), after=after, job=job, outcome=outcome, artifact=artifact, tag=tag, conflict=conflict,
-                since=since, until=until,
+                since=since, until=until, whose=whose,
             )  # fmt: skip
 
     def conflicts(self, *, limit: int = 50, after: str | None = None) -> dict[str, Any]:

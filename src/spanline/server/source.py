@@ -60,6 +60,9 @@ class Source(Protocol):
         conflict: bool | None = ...,
         since: str | None = ...,
         until: str | None = ...,
+        tenant: str | None = ...,
+        subject: str | None = ...,
+        session: str | None = ...,
     ) -> dict[str, Any]:
         """A page of runs, newest first: `{"items", "next"}`."""
         ...
