@@ -315,8 +315,10 @@ def rest_delivered(home: Path, receiver: Receiver) -> None:
 
 def in_ledger(home: Path) -> dict[str, int]:
     """Run id to how many rows of it the ledger has."""
+    found: dict[str, int] = {}
     with contextlib.closing(sqlite3.connect(f"file:{home / 'ledger.db'}?mode=ro", uri=True)) as ledger:
-        found: dict[str, int] = {}
+        if not ledger.execute("select 1 from sqlite_master where name = 'runs'").fetchone():
+            return found  # it is being made
         for (run_id,) in ledger.execute("select run_id from runs"):
             key = str(uuid.UUID(bytes=run_id) if isinstance(run_id, bytes) else uuid.UUID(run_id))
             found[key] = found.get(key, 0) + 1

@@ -142,6 +142,34 @@ def test_a_deleted_folder_under_load(home: Path, receiver: Receiver) -> None:
         served.end()
 
 
+def test_a_consumer_that_stays_away_costs_the_oldest_events_and_they_are_counted(home: Path, receiver: Receiver) -> None:
+    """The ledger has them all; what the receiver will never get is counted, and the journal stays below its limit."""
+    limit = 600_000
+    env = environ(home, receiver, SPANLINE_JOURNAL_MAX_BYTES=limit)
+    receiver.stop()
+    with serving("uvicorn", home, env) as served:
+        with Load(served.port, clients=1) as first:
+            first.until(5)
+        # The ledger is open, and keeps up from here on.
+        eventually(lambda: len(list(home.glob("ledger.db-wal"))) and len(in_ledger(home)) >= 5)
+        with Load(served.port, clients=2, pause_s=0.03) as load:
+            eventually(lambda: dropped(served.port).get("retention", 0) > 20, 60, f"{len(load.runs)} {dropped(served.port)}")
+            assert sum(segment.size for segment in segments(home / "journal" / "fees")) <= limit
+        eventually(lambda: set(load.runs) <= set(in_ledger(home)), 30)
+        count = sum(dropped(served.port).values())
+        log = served.log.read_text(errors="replace")
+        receiver.start()
+        served.end()
+    assert "events went before every consumer had them" in log
+    rest_delivered(home, receiver)
+    # No more than was counted; fewer, when the relay had some in hand before their segment went.
+    assert len(set(load.runs) - receiver.over()) <= count
+    # What is gone from the journal comes from the ledger.
+    assert cli(home, "relay", "replay", "--since", "10m", receiver=receiver).returncode == 0
+    assert set(load.runs) <= receiver.over()
+    assert cli(home, "journal", "verify").returncode == 0
+
+
 # Damage -----------------------------------------------------------------------------------------------------------------
 
 

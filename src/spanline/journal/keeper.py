@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from spanline._guard import guard
+from spanline._guard import guard, warn_once_a_minute
+from spanline.errors import JournalError
 from spanline.journal import chain
 from spanline.journal.retention import retain
 
@@ -55,14 +56,26 @@ class Keeper:
         """Seal what is finished, now.
 
         Raises:
-            OSError: The disk refused; the relay does it later.
+            OSError: The disk refused; what is not sealed is tried again with the next segment.
             JournalError: Somebody else held the journal's lock for seconds.
         """
         with self._lock:
             paths, self._finished = self._finished, []
-        for path in paths:
-            if path.exists():
-                chain.seal(path)
+        try:
+            while paths:
+                if paths[0].exists():
+                    chain.seal(paths[0])
+                del paths[0]
+        finally:
+            with self._lock:
+                self._finished[:0] = paths
+
+    def close(self) -> None:
+        """Seal what is finished, as far as the disk lets us; the relay of the next process does the rest."""
+        try:
+            self.seal()
+        except (OSError, JournalError) as error:
+            warn_once_a_minute("journal.keep", "spanline: journal %s cannot be looked after now (%s)", self._directory, error)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the thread."""
@@ -73,14 +86,25 @@ class Keeper:
     def _run(self) -> None:
         pid = os.getpid()
         while True:
+            done = False
             try:
                 with guard("journal.keep"):
-                    self.seal()
-                    retain(self._directory, max_bytes=self._max_bytes, on_drop=self._on_drop)
+                    done = self._keep()
             finally:
                 with self._lock:
-                    over = not self._finished or pid != os.getpid()
+                    over = not done or not self._finished or pid != os.getpid()
                     if over:
                         self._thread = None
             if over:
                 return
+
+    def _keep(self) -> bool:
+        """Whether the disk let us."""
+        try:
+            self.seal()
+            retain(self._directory, max_bytes=self._max_bytes, on_drop=self._on_drop)
+        except (OSError, JournalError) as error:
+            # A full disk takes no seal either.
+            warn_once_a_minute("journal.keep", "spanline: journal %s cannot be looked after now (%s)", self._directory, error)
+            return False
+        return True

@@ -250,7 +250,7 @@ class JournalWriter:
             with self._lock:
                 self._close()
             if self._directory.is_dir():
-                self._keeper.seal()
+                self._keeper.close()
             self._keeper.join(5.0)
 
     def _close(self) -> None:
