@@ -44,15 +44,16 @@ class Alone:
 def others() -> list[int]:
     """Children of our parent that listen on a socket of ours: the other workers of a pre-forking or spawning server. Linux only."""
     mine = _sockets(os.getpid())
-    listening = mine & _listening() if mine else set[str]()
-    if not listening:
-        return []
-    parent = os.getppid()
-    found: list[int] = []
+    siblings: list[int] = []
     with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(pid) for pid in (task / "children").read_text().split()]
-    return [pid for pid in found if pid != os.getpid() and listening & _sockets(pid)]
+        for task in Path(f"/proc/{os.getppid()}/task").iterdir():
+            siblings += [int(pid) for pid in (task / "children").read_text().split()]
+    shared = {pid: common for pid in siblings if pid != os.getpid() and (common := mine & _sockets(pid))}
+    if not shared:
+        return []
+    # A host's table of sockets is long: it is read only where two share one, which may be that of a log.
+    listening = _listening()
+    return [pid for pid, common in shared.items() if common & listening]
 
 
 def _sockets(pid: int) -> set[str]:
