@@ -193,7 +193,11 @@ def _facets(some: Iterable[Mapping[str, Any]]) -> Document:
     found: Document = {}
     for facets in some:
         found.update(facets)
-    return {name: facet for name, facet in found.items() if part(facet).get("_deleted") is not True}
+    deleted = [name for name, facet in found.items() if isinstance(facet, dict) and "_deleted" in facet]
+    for name in deleted:
+        if part(found[name])["_deleted"] is True:
+            del found[name]
+    return found
 
 
 def _merge_datasets(lists: Iterable[Any]) -> list[Document]:

@@ -114,7 +114,9 @@ def _evaluated(connection: Connection, jobs_: list[int]) -> bool:
 
 
 def _judge(connection: Connection, entry: _Release) -> _Verdict:
-    judged = select(evaluations.c.run, evaluations.c.name).join(runs, runs.c.run == evaluations.c.run).where(_of(entry, evaluations.c.run))
+    # EXISTS and no join: SQLite would begin at the runs of the release, which are many more than its evaluations.
+    same = select(_ONE).where(runs.c.run == evaluations.c.run, _of(entry, evaluations.c.run)).correlate(evaluations).exists()
+    judged = select(evaluations.c.run, evaluations.c.name).where(evaluations.c.run >= entry.first, evaluations.c.run <= entry.last, same)
     judged = judged.order_by(evaluations.c.run.desc()).limit(1)
     failed = connection.execute(judged.where(evaluations.c.passed == _ZERO)).first()
     passed = connection.execute(judged.where(evaluations.c.passed == _ONE)).first()
