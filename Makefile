@@ -12,7 +12,7 @@ INSTALL := $(PIP) install --require-hashes -r
 PYTEST_ARGS ?=
 SERVERS ?=
 
-.PHONY: help setup demo test test-fast faults lint fmt corpus bench servers pins clean
+.PHONY: help setup demo test test-fast faults lint fmt corpus bench gate servers pins clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -88,6 +88,10 @@ corpus: $(VENV)/.dev ## the score over the recorded spans, by dialect and by fac
 bench: $(VENV)/.dev ## the table of docs/performance.md, comparators measured in the same run (needs valgrind)
 	@$(PYTHON) -m tests.servers.install valgrind
 	@$(BIN)/python -m benchmarks
+
+gate: $(VENV)/.dev ## instructions a request against what is held; fails when a change made it worse (needs valgrind)
+	@$(PYTHON) -m tests.servers.install valgrind
+	@$(BIN)/python -m benchmarks --gate --n 60
 
 # ---- upkeep ------------------------------------------------------------------------------------------------------
 

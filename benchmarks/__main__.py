@@ -18,7 +18,7 @@ PACKAGES = ("fastapi", "opentelemetry-sdk", "opentelemetry-instrumentation-fasta
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON; with `--gate` judge it. Exit status 1: a bar was missed; 2: not measured."""
+    """Measure, print the table, write the JSON; with `--gate` judge it. Exit status 1: worse than what is held; 2: not measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--variants", help=f"a list of {','.join(VARIANTS)} (default: all)")
     parser.add_argument("--n", type=int, default=150, help="measured requests a variant (default 150; 250 for the record)")
@@ -54,7 +54,7 @@ def main() -> int:
     if not options.gate:
         return 0
     judged = report.bars(results)
-    print("\n" + "\n".join([*map(str, judged), *report.reported(results)]))
+    print("\n" + "\n".join(map(str, judged)))
     return 0 if all(bar.passed for bar in judged) else 1
 
 

