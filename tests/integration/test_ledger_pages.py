@@ -43,7 +43,16 @@ async def test_the_page_of_an_artifact(http, ledger):
     good, bad = request(1), request(2, index(digest="rebuilt"), PROMPT, MODEL)
     ledger.ingest([raw, end(build(-10, [CORPUS], [index()], job="fees.index")), end(good), end(bad)])
     page = text_of(await http.get("/artifact", params={"ref": "index:fees_corpus@c1"}))
-    for expected in ("index:fees_corpus@c1", "used by 2 runs", "Version conflict", "Made by", "fees.index", "fee-assistant@1.4.2", good.trace_id, bad.trace_id):
+    for expected in (
+        "index:fees_corpus@c1",
+        "used by 2 runs",
+        "Version conflict",
+        "Made by",
+        "fees.index",
+        "fee-assistant@1.4.2",
+        good.trace_id,
+        bad.trace_id,
+    ):
         assert expected in page, expected
     reply = await http.get("/artifact", params={"ref": "index:fees_corpus@c1"})
     for link in {value for _, name, value in Reader(reply.text).attributes if name == "href" and "artifact?ref" in value}:

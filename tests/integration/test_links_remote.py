@@ -55,6 +55,25 @@ def test_trace_and_runs_ask_the_server(run: Callable[..., Result]) -> None:
     assert json.loads(run("gaps", "--json").stdout)["items"]
 
 
+def test_the_questions_ask_the_server(run: Callable[..., Result], ledger: Ledger) -> None:
+    job = ledger.run(BAD)["job"]
+    asked: list[tuple[list[str], Any]] = [
+        (["lineage", BAD, "--up"], ledger.lineage(BAD, direction="up")),
+        (["impact", "prompt:fees"], ledger.impact("prompt:fees", limit=20)),
+        (["diff", BAD, "req-bad"], ledger.diff(BAD, "req-bad")),
+        (["lastgood", "--job", job], ledger.lastgood(job)),
+        (["artifacts", "--kind", "index"], ledger.artifacts(limit=20, kind="index")),
+    ]
+    for command, expected in asked:
+        done = run(*command, "--json")
+        assert json.loads(done.stdout) == expected, command
+    unknown = run("impact", "prompt:fee@v7")
+    assert unknown.exit_code == 4
+    assert "did you mean prompt:fees" in unknown.stderr
+    assert run("diff", "prompt:fees@v7", "prompt:fees@v7").exit_code == 2
+    assert "where the ledger is" in run("erase", "subject", "x", "--yes").stderr
+
+
 def test_what_the_server_refuses_is_said(run: Callable[..., Result]) -> None:
     done = run("runs", token="wrong")
     assert done.exit_code == 1
