@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from spanline.errors import LedgerError
 from spanline.ledger import rows, statics
@@ -22,7 +24,11 @@ from spanline.ledger.store import Store, documents_of, hashes_of
 from spanline.record.run import Conflict
 
 _T = TypeVar("_T")
-_ATTEMPTS = 6
+_ATTEMPTS = 12
+_QUEUE_AFTER = 2
+"""Attempts that failed because others wrote the same runs; then PostgreSQL lets those who failed go one after the other."""
+
+_QUEUE = 0x7370616F
 _IN = 500
 # Made once: for a single event building statements costs more than running them.
 _TAKEN = select(runs.c.run).where(runs.c.run.in_(bindparam("runs", expanding=True)))
@@ -33,6 +39,7 @@ _OWNERS = (
     .order_by(runs.c.run)
     .with_for_update()
 )
+_WAIT = select(func.pg_advisory_xact_lock(bindparam("key")))
 _MAX_KNOWN = 200_000
 
 
@@ -96,14 +103,22 @@ class Ingester:
                 rejected.append(Rejected(index, str(error)))
         if not good and not static:
             return IngestReport(rejected=tuple(rejected))
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
                 with self._database.write() as connection:
+                    if attempt >= _QUEUE_AFTER and connection.dialect.name == "postgresql":
+                        connection.execute(_WAIT, {"key": _QUEUE})
                     accepted, flagged, fresh = self._write_batch(connection, good) if good else (0, [], set[int]())
                     accepted += statics.write(connection, static) if static else 0
             except IntegrityError:
                 # Another process wrote one of these runs or labels in the meantime: now it is there to be read.
                 self._forget()
+                time.sleep(random.uniform(0, 0.005 * attempt))
+                continue
+            except LedgerError as error:
+                self._forget()
+                if not _in_each_others_way(error):
+                    raise
                 continue
             except BaseException:
                 self._forget()
@@ -186,6 +201,12 @@ class Ingester:
                 self._offline[key] = offline
                 # Not known in this form: the row is written again.
                 self._known.discard(key)
+
+
+def _in_each_others_way(error: LedgerError) -> bool:
+    """Whether PostgreSQL broke a deadlock, or could not order two transactions: the next attempt may go through."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in ("40P01", "40001")
 
 
 def rekeyed_run_id(run_id: bytes, job: tuple[str, str]) -> bytes:
