@@ -138,8 +138,12 @@ def test_a_deleted_folder_under_load(home: Path, receiver: Receiver) -> None:
             gone = len(load.runs)
             load.until(gone + 200, 60)
         assert load.failures == 0
-        eventually(lambda: len(set(load.runs[gone:]) - receiver.over()) == 0, 30)
+        count = sum(dropped(served.port).values())
         served.end()
+    # The writer looks once a second where its file is; what it wrote meanwhile is saved then, or at the end.
+    rest_delivered_without_ledger(home, receiver)
+    assert len(set(load.runs[gone:]) - receiver.over()) <= count
+    assert count < 100
 
 
 def test_a_consumer_that_stays_away_costs_the_oldest_events_and_they_are_counted(home: Path, receiver: Receiver) -> None:
