@@ -88,5 +88,10 @@ def bars(results: Results) -> list[Bar]:
         Bar("the same with SPANLINE_OTLP=fast: total / EC_excl", results["S_fast"].total / reference.total, 0.50, 0.74),
         Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.05, 0.08),
         Bar("metrics only / A", results["S_metrics"].total / results["A"].total, 1.15, 1.19),
-        Bar("as shipped, relay thread and SQLite ledger in the process: total / EC_excl", results["S_relay"].total / reference.total, 1.0, 1.6),
+        Bar(
+            "as shipped, relay thread and SQLite ledger in the process: total / EC_excl",
+            results["S_relay"].total / reference.total,
+            1.0,
+            1.6,
+        ),
     ]

@@ -19,7 +19,9 @@ T = TypeVar("T")
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 OUTCOMES = {"COMPLETE": "complete", "FAIL": "failed", "ABORT": "aborted", "RUNNING": "running"}
 ARTIFACT_KINDS = ("model", "prompt", "index")
-RUN_FILTERS = frozenset({"job", "outcome", "artifact", "tag", "conflict", "since", "until", "tenant", "subject", "session", *ARTIFACT_KINDS})
+RUN_FILTERS = frozenset(
+    {"job", "outcome", "artifact", "tag", "conflict", "since", "until", "tenant", "subject", "session", *ARTIFACT_KINDS}
+)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -135,7 +137,9 @@ def run_filter(given: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         Problem: 400 for an unknown outcome, or a `conflict` that is neither true nor false.
     """
-    found: dict[str, Any] = {name: given[name] for name in ("job", "since", "until", "tag", "tenant", "subject", "session") if name in given}
+    found: dict[str, Any] = {
+        name: given[name] for name in ("job", "since", "until", "tag", "tenant", "subject", "session") if name in given
+    }
     if outcome := given.get("outcome", "").upper():
         outcome = _SYNONYMS.get(outcome, outcome)
         if outcome not in OUTCOMES:
