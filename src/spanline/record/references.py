@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 from spanline.errors import ConfigurationError
-from spanline.record import chroma, lancedb, qdrant
+from spanline.record import chroma, faiss, lancedb, qdrant
 from spanline.record.content import Read
 from spanline.record.digest import content_digest, directory_digest, file_digest
 from spanline.record.reference import Reference, decode_artifacts, reference_of, references_of, text_of
@@ -185,6 +185,22 @@ class Index(Reference):
             ConfigurationError: Not a Qdrant client, an asynchronous one, or there is no such collection.
         """
         return cls._of(qdrant.describe(client, collection), name, version, more)
+
+    @classmethod
+    def from_faiss(
+        cls, index: Any, name: str, *, version: str | None = None, documents: faiss.Documents | None = None, **more: Any
+    ) -> Self:
+        """An index of a FAISS index, which knows neither its name nor its version.
+
+        The digest is one of vectors, dimension and metric, and of what each vector stands for: `documents`, by its row (or by the id
+        given to `add_with_ids`), e.g. a list of texts; without them ids and numbers of rows count as they are. Flat, HNSW and IVF
+        (flat) indexes: whatever the order of adding. Others (PQ, SQ, pre-transformed): of their serialised bytes, which takes as much
+        memory again. About 200,000 vectors of 384 numbers a second; above a gigabyte of vectors there is no digest.
+
+        Raises:
+            ConfigurationError: Not a FAISS index.
+        """
+        return cls(name, version, faiss.digest(index, documents), **more)
 
     @classmethod
     def _of(cls, read: Read, name: str | None, version: str | None, more: dict[str, Any]) -> Self:
