@@ -53,6 +53,11 @@ def test_the_same_rows_have_the_same_digest_in_whatever_order(collection, monkey
     assert Index.from_chroma(collection(ROWS)).digest == digest
 
 
+def test_ids_drawn_by_chance_are_no_content(collection):
+    first, second = ([(str(uuid.uuid4()), *rest) for _, *rest in ROWS] for _ in range(2))
+    assert Index.from_chroma(collection(first)).digest == Index.from_chroma(collection(second)).digest
+
+
 def test_a_silent_rebuild_shows_under_the_version_that_stayed(collection):
     good = Index.from_chroma(collection(ROWS, version="v1"), name="fees")
     changes = {

@@ -16,7 +16,14 @@ MAX_ROWS = 200_000
 """A store of more rows is not read for its digest."""
 
 _RANDOM = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}\Z", re.IGNORECASE)
-_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def _plain(value: Any) -> Any:
+    # NumPy's numbers in metadata; of anything else its type alone, since a text of it may bear an address in memory.
+    return value.tolist() if hasattr(value, "tolist") else f"<{type(value).__qualname__}>"
+
+
+_encode = msgspec.json.Encoder(order="deterministic", enc_hook=_plain).encode
 
 
 class Read(NamedTuple):

@@ -162,17 +162,14 @@ class Index(Reference):
     def from_chroma(cls, collection: Any, *, name: str | None = None, version: str | None = None, **more: Any) -> Self:
         """An index of a Chroma collection: its name, its digest, and the version that its metadata names (`{"version": "v3"}`).
 
-        The digest is one of ids, texts, metadata and vectors, in the order of the ids: a collection rebuilt from other documents
-        has another, also under the same version. Chroma counts no versions, so that without a label the digest alone tells builds
-        apart; above 200,000 rows there is none.
+        The digest is one of ids, texts, metadata and vectors, whatever the order of adding: a collection rebuilt from other documents
+        has another, also under the same version. Ids that are random UUIDs (version 4) do not count. Chroma counts no versions, so
+        that without a label the digest alone tells builds apart; above 200,000 rows there is none.
 
         Raises:
             ConfigurationError: Not a Chroma collection, or one of an asynchronous client.
         """
-        read = chroma.describe(collection)
-        if read.stage is not None:
-            more.setdefault("stage", read.stage)
-        return cls(name or read.name, version or read.version, read.digest, **more)
+        return cls._of(chroma.describe(collection), name, version, more)
 
     @classmethod
     def from_qdrant(cls, client: Any, collection: str, *, name: str | None = None, version: str | None = None, **more: Any) -> Self:
