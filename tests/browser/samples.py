@@ -120,6 +120,7 @@ class Fake:
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     events: list[Any] = field(default_factory=list)
     error: Exception | None = None
+    graph: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, *runs: dict[str, Any]) -> Fake:
@@ -154,6 +155,10 @@ class Fake:
     def artifacts(self, **asked: Any) -> dict[str, Any]:
         self.asked.append(("artifacts", asked))
         return {"items": [], "next": None}
+
+    def lineage(self, ref: str, **asked: Any) -> dict[str, Any]:
+        self.asked.append(("lineage", {"ref": ref, **asked}))
+        return copy.deepcopy(self.graph)
 
     def ingest(self, events: Sequence[Any]) -> Report:
         self.events += events

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from spanline.server import words
 from spanline.server.asking import ask, paging, parameters, required
+from spanline.server.graph import drawing_of
 from spanline.server.parts import STATUS
 from spanline.server.problems import json_response, prefers_html
 from spanline.server.rendering import page
@@ -35,8 +36,10 @@ class Exploring:
         impact = await ask(self.ledger.impact, ref, **paging(given))
         if not prefers_html(request, default=True):
             return json_response(impact)
-        graph = await ask(self.ledger.lineage, ref, direction="up", depth=1) if not ref.startswith(("release:", "code:")) else {}
-        return await run_in_threadpool(page, request, "artifact.html", artifact_view(ref, impact, graph))
+        linked = not ref.startswith(("release:", "code:"))
+        graph = await ask(self.ledger.lineage, ref, direction="up", depth=1) if linked else {}
+        picture = await run_in_threadpool(drawing_of, self.ledger.lineage, ref) if linked else None
+        return await run_in_threadpool(page, request, "artifact.html", {**artifact_view(ref, impact, graph), "graph": picture})
 
     async def diff(self, request: Request) -> Response:
         """`GET /diff?a=…&b=…`: what differs between two runs, releases or time windows; without them, a form."""

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from spanline.server import words
 from spanline.server.asking import ID, OUTCOMES, RUN_FILTERS, ask, id_of, paging, parameters, run_filter, unknown_run
+from spanline.server.graph import drawing_of
 from spanline.server.links import job_of, links
 from spanline.server.parts import STATUS
 from spanline.server.problems import Problem, json_response, prefers_html
@@ -50,7 +51,10 @@ class Pages:
     def _show(self, request: Request, found: dict[str, Any]) -> Response:
         if not prefers_html(request, default=True):
             return json_response(found)
-        return page(request, "run.html", {"run": view(found, self.settings), "explore": self.explore})
+        run = view(found, self.settings)
+        conflicts = {(conflict.kind, conflict.label) for conflict in run.conflicts if not conflict.acknowledged}
+        graph = drawing_of(self.ledger.lineage, f"run:{run.run_id}", conflicts=conflicts)
+        return page(request, "run.html", {"run": run, "graph": graph, "explore": self.explore})
 
     async def find(self, id: str) -> dict[str, Any]:
         """The JSON of a run with its links.
