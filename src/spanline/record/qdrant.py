@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from spanline.errors import ConfigurationError
-from spanline.record.content import MAX_ROWS, Read, digest_of_rows, labelled, row
+from spanline.record.content import MAX_ROWS, FactsOf, Read, digest_of_rows, labelled, row, unchanged
 
 VERSION_KEYS = ("version", "spanline.version")
 """Keys of a collection's metadata (Qdrant 1.16 and later) that hold its version: Qdrant counts none."""
@@ -15,10 +15,15 @@ VERSION_KEYS = ("version", "spanline.version")
 _PAGE = 1000
 
 
-def describe(client: Any, collection: str) -> Read:
+def describe(client: Any, collection: str, facts_of: FactsOf = unchanged) -> Read:
     """Name, version and digest of a collection, by its name or by an alias of it.
 
     The version is what the collection's metadata names; of an alias without that, the name of the collection behind it.
+
+    Args:
+        client: A synchronous one.
+        collection: Its name, or an alias.
+        facts_of: What counts of a point's payload.
 
     Raises:
         ConfigurationError: Not a Qdrant client, an asynchronous one, or there is no such collection.
@@ -37,17 +42,17 @@ def describe(client: Any, collection: str) -> Read:
     behind = next((alias.collection_name for alias in client.get_aliases().aliases if alias.alias_name == collection), None)
     metadata = cast("Mapping[str, Any]", getattr(config, "metadata", None) or {})
     version, stage = labelled(next((metadata[key] for key in VERSION_KEYS if metadata.get(key) not in (None, "")), behind))
-    return Read(collection, version, stage, _digest(client, behind or collection, config.params))
+    return Read(collection, version, stage, _digest(client, behind or collection, config.params, facts_of))
 
 
-def _digest(client: Any, collection: str, parameters: Any) -> str | None:
+def _digest(client: Any, collection: str, parameters: Any, facts_of: FactsOf) -> str | None:
     """Of ids, payloads and vectors, in whatever order they were added, and of how vectors are compared."""
     if int(client.count(collection, exact=True).count) > MAX_ROWS:
         return None
-    return digest_of_rows(_rows(client, collection), _comparison(parameters))
+    return digest_of_rows(_rows(client, collection, facts_of), _comparison(parameters))
 
 
-def _rows(client: Any, collection: str) -> Iterator[bytes]:
+def _rows(client: Any, collection: str, facts_of: FactsOf) -> Iterator[bytes]:
     offset = None
     while True:
         points, offset = client.scroll(collection, limit=_PAGE, offset=offset, with_payload=True, with_vectors=True)
@@ -56,7 +61,7 @@ def _rows(client: Any, collection: str) -> Iterator[bytes]:
             named = cast("dict[str, Any]", given if isinstance(given, Mapping) else {"": given})
             names = sorted(name for name, vector in named.items() if vector is not None)
             numbers = [_numbers(named[name]) for name in names]
-            yield row(point.id, [point.payload, names, [len(one) for one in numbers]], *numbers)
+            yield row(point.id, [facts_of(point.payload), names, [len(one) for one in numbers]], *numbers)
         if offset is None:
             return
 
