@@ -144,3 +144,13 @@ def test_the_artifact_page_has_one_too(browser: Browser, story: str, look: str) 
     assert browser.script("return document.querySelector('.graph .root').getAttribute('aria-label')").startswith(
         "index fees_corpus@build-7"
     )
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_job_page(browser: Browser, story: str, look: str) -> None:
+    browser.look(LOOKS[look][0], dark=LOOKS[look][1])
+    browser.open(f"{story}/r/{BUILD}")
+    browser.driver.find_element(By.CSS_SELECTOR, "#ids a[href*='job?']").click()
+    assert browser.driver.find_element(By.TAG_NAME, "h1").text == "fee-assistant.build_index"
+    browser.open(f"{story}/job?namespace=rag-prod&name=fee-assistant.POST%20/chat", f"graph-job-{look}")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "#runs tbody tr")) == 14

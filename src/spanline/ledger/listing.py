@@ -11,11 +11,13 @@ from typing import Any, cast
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, select, tuple_, union_all
 
+from spanline.errors import UnknownReference
 from spanline.ledger.conflicts import dashed
 from spanline.ledger.documents import part
 from spanline.ledger.facts import INPUT, OUTPUT, STATUSES, facts_of, term
 from spanline.ledger.lookup import Row, artifact_keys, chunks, merged, rows_by_key
-from spanline.ledger.schema import artifacts, edges, jobs, label_digests, labels, releases, runs, terms
+from spanline.ledger.refs import job_keys
+from spanline.ledger.schema import artifacts, edges, label_digests, labels, releases, runs, terms
 from spanline.ledger.view import gaps_of_document, moment, summary
 from spanline.naming import Ref, parse_ref
 from spanline.times import parse_rfc3339
@@ -69,7 +71,7 @@ def runs_page(
         else:
             conditions.append(runs.c.run.in_(select(terms.c.run).where(terms.c.term == key)))
     if job is not None:
-        keys = list(connection.scalars(select(jobs.c.job).where(jobs.c.name == job)))
+        keys = _jobs(connection, job)
         if drivers is None:
             drivers = [(runs.c.run, [runs.c.job == key]) for key in keys]
         else:
@@ -77,6 +79,13 @@ def runs_page(
     if drivers is None:
         drivers = [(runs.c.run, [])]
     return _paged(connection, drivers, conditions, bounds, limit)
+
+
+def _jobs(connection: Connection, name: str) -> list[int]:
+    try:
+        return job_keys(connection, name)
+    except UnknownReference:
+        return []
 
 
 def page_of(connection: Connection, drivers: Sequence[Driver], *, limit: int, after: str | None) -> dict[str, Any]:

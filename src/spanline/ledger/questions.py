@@ -54,7 +54,7 @@ class Questions:
         Args:
             limit: Most runs of the page.
             after: `next` of the page before.
-            job: Name of a job.
+            job: Name of a job, or `namespace/name`.
             outcome: `COMPLETE`, `FAIL`, `ABORT` or `RUNNING`, in any case; also `ok`, `error`, `aborted`.
             artifact: `kind:name@version` or `kind:name` (all versions); used or made. `release:…@…` and `code:…@…` too.
             tag: `key:value`.

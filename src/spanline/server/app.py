@@ -18,6 +18,7 @@ from spanline.server.api import Api, healthy, schema, schemas
 from spanline.server.evaluating import Evaluating
 from spanline.server.exploring import Exploring
 from spanline.server.ingest import Ingest
+from spanline.server.job import JobPage
 from spanline.server.pages import Pages
 from spanline.server.problems import answering, on_http_exception
 from spanline.server.rendering import SecurityHeaders
@@ -85,6 +86,7 @@ def _api_routes(ledger: Source, pages: Pages, access: Access, evaluating: Evalua
     return [
         Route("/", _to_runs),
         Route("/artifact", access.reading("server.artifact", exploring.artifact)),
+        Route("/job", access.reading("server.job", JobPage(ledger).job)),
         Route("/diff", access.reading("server.diff", exploring.diff)),
         Route("/healthz", healthy),
         Route("/readyz", answering("server.ready", questions.ready)),

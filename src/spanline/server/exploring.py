@@ -92,7 +92,7 @@ def artifact_view(ref: str, impact: dict[str, Any], graph: dict[str, Any]) -> di
 
 def _used(entry: dict[str, object]) -> dict[str, object]:
     name = words.text_of(entry.get("job")) or f"{words.text_of(entry.get('service'))}@{words.text_of(entry.get('release'))}"
-    return {**entry, "label": name, "count": words.count(entry.get("runs"))}
+    return {"job": "", "namespace": "", **entry, "label": name, "count": words.count(entry.get("runs"))}
 
 
 def diff_view(found: dict[str, Any]) -> dict[str, Any]:
