@@ -72,7 +72,7 @@ test-fast: $(VENV)/.dev ## unit, contract and property tests
 faults: $(VENV)/.dev ## the fault matrix at length: 50 rounds of kill -9, a soak of 10 minutes (an hour and more)
 	@SPANLINE_FAULT_ROUNDS=50 SPANLINE_SOAK_S=600 SPANLINE_SOAK_REQUESTS=100000 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev $(VENV)/.demo ## ruff, types, import layers
+lint: $(VENV)/.dev $(VENV)/.demo $(VENV)/.stores ## ruff, types, import layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/basedpyright --level error

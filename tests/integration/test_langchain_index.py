@@ -87,7 +87,7 @@ def test_a_retriever_around_a_retriever(build):
     core = importlib.import_module("langchain_core.retrievers")
 
     class Compressing(core.BaseRetriever):
-        base_retriever: core.BaseRetriever
+        base_retriever: core.BaseRetriever  # pyright: ignore[reportInvalidTypeForm]
 
         def _get_relevant_documents(self, query, *, run_manager):
             return self.base_retriever.invoke(query)

@@ -100,7 +100,7 @@ async def test_nodes_are_links_and_lines_go_between_them() -> None:
 
 async def test_a_line_begins_at_one_box_and_ends_at_the_next() -> None:
     svg, _ = await picture(chain())
-    left = [float(link.find(f"{SVG}svg").attrib["x"]) for link in svg.findall(f"{SVG}a")]  # type: ignore[union-attr]
+    left = [float(link.find(f"{SVG}svg").attrib["x"]) for link in svg.findall(f"{SVG}a")]
     assert all(after >= before + WIDTH for before, after in pairwise(left))
     for line, (start, end) in zip(svg.findall(f"{SVG}g/{SVG}path"), pairwise(left), strict=True):
         numbers = [float(number) for number in re.findall(r"-?[\d.]+", line.attrib["d"])]
