@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 import uvicorn
 from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.requirements import require
 
@@ -66,6 +70,16 @@ class Browser:
         width = self.script("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         assert width[0] <= width[1], f"scrolls sideways: {width}"
         assert self.complaints(urlsplit(url).netloc) == []
+
+    def follow(self, element: WebElement, *keys: str) -> None:
+        """Click, or press keys, and wait until the page that comes after is all there: a click comes back before the form is sent."""
+        old = self.driver.find_element(By.TAG_NAME, "html")
+        if keys:
+            element.send_keys(*keys)
+        else:
+            element.click()
+        WebDriverWait(self.driver, 10).until(staleness_of(old))
+        WebDriverWait(self.driver, 10).until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
     def complaints(self, home: str = "") -> list[str]:
         """Console errors, and requests that went elsewhere than `home`, since the last call."""

@@ -79,9 +79,7 @@ def test_tab_reaches_the_nodes_and_enter_follows(browser: Browser, story: str) -
     assert focused(browser) == way[-1]
     ring = browser.script("return getComputedStyle(document.activeElement.querySelector('rect')).strokeWidth")
     assert ring == "4px", "the focus is seen"
-    here = browser.driver.current_url
-    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    WebDriverWait(browser.driver, 10).until(url_changes(here))
+    browser.follow(browser.driver.switch_to.active_element, Keys.ENTER)
     assert unquote(browser.driver.current_url).startswith(f"{story}/artifact?ref=index:fees_corpus@build-7")
     assert "fees_corpus@build-7" in browser.driver.find_element(By.TAG_NAME, "h1").text
     assert browser.complaints(story.removeprefix("http://")) == []
@@ -92,9 +90,7 @@ def test_from_a_run_to_the_run_that_used_its_work(browser: Browser, story: str) 
     browser.open(f"{story}/r/{BUILD}")
     way = tab_to(browser, "Run of fee-assistant.POST /chat, complete")
     assert "dataset warehouse.countries" in way[0], "from left to right"
-    here = browser.driver.current_url
-    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
-    WebDriverWait(browser.driver, 10).until(url_changes(here))
+    browser.follow(browser.driver.switch_to.active_element, Keys.ENTER)
     assert "What made this answer" in browser.text
     assert browser.complaints(story.removeprefix("http://")) == []
 
@@ -150,7 +146,7 @@ def test_the_artifact_page_has_one_too(browser: Browser, story: str, look: str) 
 def test_the_job_page(browser: Browser, story: str, look: str) -> None:
     browser.look(LOOKS[look][0], dark=LOOKS[look][1])
     browser.open(f"{story}/r/{BUILD}")
-    browser.driver.find_element(By.CSS_SELECTOR, "#ids a[href*='job?']").click()
+    browser.follow(browser.driver.find_element(By.CSS_SELECTOR, "#ids a[href*='job?']"))
     assert browser.driver.find_element(By.TAG_NAME, "h1").text == "fee-assistant.build_index"
     browser.open(f"{story}/job?namespace=rag-prod&name=fee-assistant.POST%20/chat", f"graph-job-{look}")
     assert len(browser.driver.find_elements(By.CSS_SELECTOR, "#runs tbody tr")) == 14

@@ -101,19 +101,19 @@ def test_links_out_are_the_configured_ones(browser: Browser, incident: str) -> N
 def test_from_the_list_to_a_run_to_what_is_upstream_and_back(browser: Browser, incident: str) -> None:
     browser.open(f"{incident}/runs")
     browser.driver.find_element(By.NAME, "conflict").click()
-    browser.driver.find_element(By.CSS_SELECTOR, "form.filter button").click()
+    browser.follow(browser.driver.find_element(By.CSS_SELECTOR, "form.filter button"))
     rows = browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")
     assert len(rows) == 1
-    rows[0].find_element(By.TAG_NAME, "a").click()
+    browser.follow(rows[0].find_element(By.TAG_NAME, "a"))
     assert browser.driver.current_url.endswith(f"/r/{BAD[:8]}-{BAD[8:12]}-{BAD[12:16]}-{BAD[16:20]}-{BAD[20:]}")
-    browser.driver.find_element(By.CSS_SELECTOR, "#upstream a").click()
+    browser.follow(browser.driver.find_element(By.CSS_SELECTOR, "#upstream a"))
     assert "fee-assistant.build_index" in browser.text
-    browser.driver.find_element(By.CSS_SELECTOR, "form[role=search] input").send_keys("req-bad\n")
+    browser.follow(browser.driver.find_element(By.CSS_SELECTOR, "form[role=search] input"), "req-bad\n")
     assert browser.driver.current_url == f"{incident}/r/req-bad"
-    browser.driver.find_element(By.CSS_SELECTOR, "a.tag").click()
+    browser.follow(browser.driver.find_element(By.CSS_SELECTOR, "a.tag"))
     assert browser.driver.find_element(By.NAME, "tag").get_attribute("value") == "case:4711"
     assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 1
-    browser.driver.find_element(By.LINK_TEXT, "Clear").click()
+    browser.follow(browser.driver.find_element(By.LINK_TEXT, "Clear"))
     assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 3
     assert browser.complaints(incident.removeprefix("http://")) == []
 
