@@ -62,12 +62,12 @@ async def test_it_says_what_is_good_and_what_changed(ask: Any) -> None:
     assert reply.status_code == 200
     text = " ".join(Reader(reply.text).text.split())
     at = 0
-    for expected in (JOB, "in prod", "last good: 1.0", "What differs", "Releases", "1.1", "evaluation faithfulness failed", "1.0", "good its run",
+    for expected in (JOB, "in prod", "last good: 1.0", "What differs", "Releases", "1.1", "evaluation faithfulness failed", "1.0", "good the run that shows it",
                      "Used by the newest run", "fees@v8", "v7", "openai/gpt-4o", "the same", "Last runs", runs[2].trace_id, runs[0].trace_id):  # fmt: skip
         found = text.find(expected, at)
         assert found >= 0, (expected, text[at:])
         at = found
-    assert "svc.POST /chat" in (await ask([], f"/r/{runs[0].trace_id}")).text
+    assert f'on run <a href="./r/{runs[1].run_id}">' in reply.text
     assert 'href="../job?namespace=prod&amp;name=svc.POST%20/chat"' in (await ask([], f"/r/{runs[0].trace_id}")).text
     assert 'href="./job?namespace=prod&amp;name=svc.POST%20/chat"' in (await ask([], "/artifact?ref=prompt:fees")).text
 

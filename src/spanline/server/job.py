@@ -52,13 +52,13 @@ def job_view(namespace: str, name: str, good: dict[str, Any], listed: dict[str, 
     good_run, newest = words.text_of(good.get("run")), words.text_of(words.mapping(run).get("runId"))
     before = {_key(entry): entry for entry in words.entries(good.get("artifacts"))} if good_run else {}
     used = [_used(entry, before, newest, good_run) for entry in words.entries(words.mapping(run).get("artifacts"))]
-    following = words.text_of(listed.get("next"))
+    following, why = words.text_of(listed.get("next")), words.text_of(good.get("why"))
     here = {"namespace": namespace, "name": name} if namespace else {"name": name}
     return {
         "namespace": namespace,
         "name": name,
         "good": words.text_of(good.get("release")) or ("unnamed release" if good_run else ""),
-        "why": words.text_of(good.get("why")),
+        "why": why[:1].upper() + why[1:],
         "releases": _releases(good),
         "good_run": good_run,
         "newest": newest,
@@ -74,9 +74,12 @@ def job_view(namespace: str, name: str, good: dict[str, Any], listed: dict[str, 
 
 def _releases(good: dict[str, Any]) -> list[dict[str, object]]:
     """Good and bad, the newest first; those before the good one are not judged."""
-    known: list[dict[str, object]] = [{**entry, "good": False} for entry in words.entries(good.get("refused"))[:_MOST]]
+    known: list[dict[str, object]] = []
+    for entry in words.entries(good.get("refused"))[:_MOST]:
+        reason, _, run = words.text_of(entry.get("reason")).partition(" on run ")
+        known.append({**entry, "good": False, "reason": reason, "run": run})
     if good.get("run"):
-        known.append({**good, "good": True, "reason": "last good"})
+        known.append({**good, "good": True})
     return [{**entry, "release": words.text_of(entry.get("release")) or "unnamed release"} for entry in known]
 
 
