@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,3 +162,17 @@ def test_no_fact_that_is_read_is_lost_but_with_content(passed: SimpleNamespace) 
             if name not in MIXED and kept.get(key) != entry and reading({**kept, key: entry}) != left:
                 lost[name] = f"{span['name']}: {str(entry)[:200]}"
     assert lost == {}, "add them to the list in transform/content, or here where they hold content"
+
+
+def test_convert_makes_lineage_of_the_collectors_files(passed: SimpleNamespace) -> None:
+    """What the file exporters wrote is what `spanline convert` takes: no line is broken, and no content comes back."""
+    files = [str(passed.folder / name) for name in ("traces.jsonl", "logs.jsonl")]
+    done = subprocess.run(
+        [sys.executable, "-m", "spanline.cli", "convert", *files],
+        check=False, capture_output=True, text=True, timeout=120, env={**os.environ, "SPANLINE_HASH_KEY": "k" * 32},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    ended = {event["run"]["runId"] for event in events if event["eventType"] != "START"}
+    assert len(ended) >= len({span["trace_id"] for span in passed.spans})
+    assert [mark for mark in CONTENT if mark in done.stdout] == []
