@@ -53,9 +53,13 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """PostgreSQL in a temporary folder, as an ordinary user (it refuses root), without waiting for the disk."""
-    programs = server("postgres").parent
+def postgres(programs: Path | None = None) -> Iterator[Postgres]:
+    """PostgreSQL in a temporary folder, as an ordinary user (it refuses root), without waiting for the disk.
+
+    Args:
+        programs: The folder of another PostgreSQL's programs, which an ordinary user can read.
+    """
+    programs = programs or server("postgres").parent
     who = _unprivileged()
     # Not in pytest's folder, which another user may not enter; and short: the path of a Unix socket has 107 bytes at most.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
