@@ -96,6 +96,12 @@ class Settings:
         "stock", "SPANLINE_OTLP", parse=_one_of("stock", "fast"), doc="Encoding of spans for OTLP over HTTP: OpenTelemetry's, or ours"
     )
     scrub: bool = _setting(False, "SPANLINE_SCRUB", parse=_flag, doc="Spans go on to the trace exporter without content")
+    allow: tuple[str, ...] = _setting(
+        (),
+        "SPANLINE_ALLOW",
+        parse=_names,
+        doc="Span attributes that scrubbing leaves too, though they may be content; a trailing * is a prefix",
+    )
     provenance: str = _setting("off", "SPANLINE_PROVENANCE", parse=_one_of("off", "header"), doc="`header` adds `x-lineage` to responses")
     mount: tuple[str, ...] = _setting(("/metrics", "/r", "/runs"), "SPANLINE_MOUNT", parse=_names, doc="Routes mounted in the app")
     excluded: tuple[str, ...] = _setting((), "SPANLINE_EXCLUDED", parse=_names, doc="Paths without span and run; a trailing * is a prefix")

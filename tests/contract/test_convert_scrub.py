@@ -79,3 +79,16 @@ def test_the_setting_puts_it_around_the_exporter(monkeypatch: pytest.MonkeyPatch
     assert [type(processor.span_exporter) for processor in processors._span_processors if hasattr(processor, "span_exporter")] == [
         ScrubbingSpanExporter
     ]
+
+
+def test_what_somebody_allowed_stays() -> None:
+    memory = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(ScrubbingSpanExporter(memory, ["gen_ai.input.messages", "acme.*"])))
+    long = "x" * 5000
+    with provider.get_tracer("t").start_as_current_span(
+        "s", attributes={"gen_ai.input.messages": long, "acme.case": "4711", "secret": "s"}
+    ):
+        pass
+    (exported,) = memory.get_finished_spans()
+    assert dict(exported.attributes or {}) == {"gen_ai.input.messages": long, "acme.case": "4711"}

@@ -66,6 +66,14 @@ def test_settings_name_their_source_and_secrets_stay_secret() -> None:
     assert levels(document, "tracing")[0][0] == "note"
 
 
+def test_allowed_content_is_warned_of(tmp_path: Path) -> None:
+    code, document = doctor(SPANLINE_HOME=str(tmp_path), SPANLINE_SCRUB="true", SPANLINE_ALLOW="gen_ai.input.messages")
+    assert code == 0
+    assert ("warn", "span attributes that may be content go on to the trace exporter: gen_ai.input.messages") in levels(
+        document, "settings"
+    )
+
+
 def test_unknown_and_wrong_settings_are_named_with_the_nearest() -> None:
     code, document = doctor(SPANLINE_LEDGRE_URL="x", SPANLINE_SAMPLING="some")
     assert code == 0

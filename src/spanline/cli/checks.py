@@ -47,6 +47,13 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
             "the service has no name here",
             "set SPANLINE_SERVICE or OTEL_SERVICE_NAME, or give service= to instrument()",
         )
+    if settings.allow:
+        yield Finding(
+            "settings",
+            "warn",
+            f"span attributes that may be content go on to the trace exporter: {', '.join(settings.allow)}",
+            "take them out of SPANLINE_ALLOW as soon as they are not needed",
+        )
     if settings.disabled:
         yield Finding("settings", "warn", "SPANLINE_DISABLED: nothing is written, sent or measured")
 

@@ -157,7 +157,7 @@ def _scrubbing(exporter: Any, settings: Settings) -> Any:
         return exporter
     from spanline.tracing.scrub import ScrubbingSpanExporter
 
-    return ScrubbingSpanExporter(exporter)
+    return ScrubbingSpanExporter(exporter, settings.allow)
 
 
 def _protocol() -> str:

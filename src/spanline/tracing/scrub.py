@@ -7,7 +7,7 @@ with every release: this is a list of what may stay. Lineage loses nothing, for 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -51,20 +51,27 @@ class ScrubbingSpanExporter(SpanExporter):
 
     Args:
         inner: The exporter.
+        allow: Attribute keys that stay too, of whatever length (`SPANLINE_ALLOW`); a trailing `*` is a prefix. They may be content.
     """
 
-    def __init__(self, inner: SpanExporter) -> None:
+    def __init__(self, inner: SpanExporter, allow: Iterable[str] = ()) -> None:
         self.inner = inner
+        keys = tuple(allow)
+        self._exact = frozenset(key for key in keys if not key.endswith("*"))
+        self._prefixes = tuple(key[:-1] for key in keys if key.endswith("*"))
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export copies; a span that cannot be scrubbed is left out."""
         clean_spans: list[ReadableSpan] = []
         for span in spans:
             try:
-                clean_spans.append(scrubbed(span))
+                clean_spans.append(scrubbed(span, self._allowed))
             except Exception as error:  # noqa: BLE001  a guard for each span: content must not pass where scrubbing fails
                 report("tracing.scrub", error)
         return self.inner.export(clean_spans)
+
+    def _allowed(self, key: str) -> bool:
+        return key in self._exact or key.startswith(self._prefixes)
 
     def shutdown(self) -> None:
         """Shut the exporter down."""
@@ -75,16 +82,17 @@ class ScrubbingSpanExporter(SpanExporter):
         return self.inner.force_flush(timeout_millis)
 
 
-def scrubbed(span: ReadableSpan) -> ReadableSpan:
-    """A copy of a finished span without content."""
+def scrubbed(span: ReadableSpan, allowed: Callable[[str], bool] = lambda _key: False) -> ReadableSpan:
+    """A copy of a finished span without content, but for the attributes that somebody allowed."""
     return ReadableSpan(
         name=_name(span),
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_kept(span.attributes),
+        attributes=_kept(span.attributes, allowed),
         events=[
-            Event(event.name if _EVENT.match(event.name) else "event", _kept(event.attributes), event.timestamp) for event in span.events
+            Event(event.name if _EVENT.match(event.name) else "event", _kept(event.attributes, allowed), event.timestamp)
+            for event in span.events
         ],
         links=[Link(link.context) for link in span.links],
         kind=span.kind,
@@ -105,8 +113,8 @@ def _name(span: ReadableSpan) -> str:
     return clean(span.name, MAX_TEXT) if reading is None else reading.operation.name or reading.operation.kind
 
 
-def _kept(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {key: value for key, value in (attributes or {}).items() if _KEEP.fullmatch(key) and _is_short(value)}
+def _kept(attributes: Mapping[str, Any] | None, allowed: Callable[[str], bool]) -> dict[str, Any]:
+    return {key: value for key, value in (attributes or {}).items() if (_KEEP.fullmatch(key) and _is_short(value)) or allowed(key)}
 
 
 def _is_short(value: Any) -> bool:
