@@ -31,6 +31,7 @@ def postgres():
     packages = next((cache() / "pgvector-0.8.5").glob("lib/python3*/site-packages"), None)
     if packages is None:
         missing("pgvector is missing: make servers SERVERS=pgvector")
+    assert packages is not None
     place = Path(tempfile.mkdtemp(prefix="pgvector-"))
     try:
         place.chmod(0o755)

@@ -86,6 +86,14 @@ def test_the_version_of_an_alias_is_the_collection_behind_it(client):
     assert index.digest == Index.from_qdrant(client, "fees-1").digest
 
 
+@pytest.mark.internal_errors
+def test_who_may_not_list_aliases_has_a_digest_all_the_same(client, monkeypatch):
+    name = fill(client, ROWS)
+    digest = Index.from_qdrant(client, name).digest
+    monkeypatch.setattr(client, "get_aliases", lambda: 1 / 0)
+    assert Index.from_qdrant(client, name).digest == digest
+
+
 def test_an_alias_word_is_a_stage_and_no_version_is_no_guess(client):
     index = Index.from_qdrant(client, fill(client, ROWS[:2], version="latest"))
     assert (index.version, index.stage) == (None, "latest")

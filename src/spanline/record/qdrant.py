@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from spanline._guard import guard
 from spanline.errors import ConfigurationError
 from spanline.record.content import MAX_ROWS, FactsOf, Read, digest_of_rows, labelled, row, unchanged
 
@@ -39,7 +40,9 @@ def describe(client: Any, collection: str, facts_of: FactsOf = unchanged) -> Rea
     except Exception as error:  # local mode, HTTP and gRPC each have a class of their own
         raise ConfigurationError(f"Index.from_qdrant: collection {collection!r} cannot be read: {type(error).__name__}") from error
     # Read behind the alias: it may be moved while the rows are read.
-    behind = next((alias.collection_name for alias in client.get_aliases().aliases if alias.alias_name == collection), None)
+    behind = None
+    with guard("record.qdrant"):  # a key for one collection may not list aliases
+        behind = next((alias.collection_name for alias in client.get_aliases().aliases if alias.alias_name == collection), None)
     metadata = cast("Mapping[str, Any]", getattr(config, "metadata", None) or {})
     version, stage = labelled(next((metadata[key] for key in VERSION_KEYS if metadata.get(key) not in (None, "")), behind))
     return Read(collection, version, stage, _digest(client, behind or collection, config.params, facts_of))
