@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stand import Load, Receiver, cli, environ, eventually, lost, rest_delivered, serving
+from tests.faults.stand import ROUNDS, Load, Receiver, cli, environ, eventually, lost, rest_delivered, serving
 from tests.requirements import require
 
 pytestmark = pytest.mark.timeout(150)
@@ -73,6 +73,7 @@ def test_an_outage_over_a_restart_loses_nothing(home: Path, receiver: Receiver) 
     receiver.in_order()
 
 
+@pytest.mark.skipif(ROUNDS <= 5, reason="a ratio of wall times needs a quiet host: make faults; CI counts instructions instead")
 @pytest.mark.parametrize("mode", ["slow", "hang", "down"])
 def test_latency_is_that_beside_a_healthy_backend(mode: str, tmp_path: Path) -> None:
     """Two apps side by side, asked at the same time: one with a sick backend. Wall p99 ≤ 1.3×; the best of three on a busy host."""

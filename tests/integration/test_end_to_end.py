@@ -159,6 +159,7 @@ def test_jaeger_leads_to_the_run_page(world: SimpleNamespace) -> None:
 
 def test_the_run_page_leads_everywhere(world: SimpleNamespace) -> None:
     for trace_id in world.ids:
+        spans = world.jaeger.spans(trace_id, at_least=4)  # waits for them: they come some seconds after the answer
         run = page(world.stage.url, trace_id)
         links = run["links"]
         jaeger = urlsplit(links["jaeger"])
@@ -172,7 +173,7 @@ def test_the_run_page_leads_everywhere(world: SimpleNamespace) -> None:
         grafana = urlsplit(links["grafana"])
         uid = grafana.path.rpartition("/")[2]
         assert (REPOSITORY / "grafana-dashboards" / f"{uid}.json").exists()
-        root = root_of(world.jaeger.spans(trace_id, at_least=4))
+        root = root_of(spans)
         window = {name: int(values[0]) * 1_000_000 for name, values in parse_qs(grafana.query).items()}
         assert window["from"] < int(root["startTimeUnixNano"]) < int(root["endTimeUnixNano"]) < window["to"]
 
