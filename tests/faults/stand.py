@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from tests.servers.child import eventually, free_port, listens
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -332,3 +334,16 @@ def lost(runs: Sequence[str], receiver: Receiver, home: Path) -> tuple[int, int]
     there, kept = receiver.over(), in_ledger(home)
     assert all(count == 1 for count in kept.values()), "a run twice in the ledger"
     return sum(run not in there for run in runs), sum(run not in kept for run in runs)
+
+
+@contextlib.contextmanager
+def file_system(mount: Path, size: str) -> Iterator[Path]:
+    """A file system of its own (`2m`, `256k`); the test is skipped where mounting one is not allowed."""
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount)], capture_output=True, check=False)
+    if made.returncode != 0:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=True)

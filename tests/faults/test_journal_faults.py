@@ -21,6 +21,7 @@ from spanline.journal.chain import seal_dead, sealed
 from spanline.journal.reader import read, scan, segments
 from spanline.journal.verify import verify
 from spanline.journal.writer import JournalWriter
+from tests.faults.stand import file_system
 
 pytestmark = pytest.mark.raw_journal
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,15 +90,8 @@ def test_a_killed_writer_loses_nothing_that_write_returned_for(tmp_path: Path, a
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 kB."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True, check=False)
-    if made.returncode != 0:
-        pytest.skip("mounting a small file system is not allowed here")
-    try:
+    with file_system(tmp_path / "disk", "256k") as mount:
         yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def test_a_full_disk_is_counted_and_recovers_by_itself(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:

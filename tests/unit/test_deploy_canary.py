@@ -15,10 +15,11 @@ import yaml
 from click.testing import CliRunner
 
 from spanline.cli.main import main
+from spanline.cli.remote import RemoteLedger
 from spanline.deploy import gate
 from spanline.deploy.gate import gate_input
-from spanline.deploy.remote import RemoteRuns
 from spanline.errors import SpanlineError
+from spanline.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFLICT = {"kind": "prompt", "namespace": "prompts", "name": "fees", "version": "v7", "digest": "sha256:b", "expectedDigest": "sha256:a"}
@@ -183,7 +184,7 @@ def serve() -> Iterator[Callable[[Callable[[str], Answer]], str]]:
 )
 def test_another_server_is_named_for_what_it_is(serve: Any, answer: Answer, said: str) -> None:
     url = serve(lambda path: answer)
-    remote = RemoteRuns(url)
+    remote = RemoteLedger(Settings.resolve({"server_url": url}, {}))
     try:
         with pytest.raises(SpanlineError, match=re.escape(said)):
             judged(remote)
@@ -198,7 +199,7 @@ def test_another_server_is_named_for_what_it_is(serve: Any, answer: Answer, said
 def test_a_run_that_has_gone_between_two_questions_is_unread(serve: Any) -> None:
     page = json.dumps({"items": [{"runId": "r1"}], "next": None}).encode()
     url = serve(lambda path: (200, "application/json", page) if "?" in path else (404, "application/problem+json", b"{}"))
-    remote = RemoteRuns(url)
+    remote = RemoteLedger(Settings.resolve({"server_url": url}, {}))
     try:
         assert judged(remote)["unread"] == ["r1"]
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import spanline
+
 ROOT = Path(__file__).resolve().parents[2]
 # Put together here, so that this file does not hold what it looks for.
 REGISTRIES = re.compile(
@@ -114,3 +116,7 @@ def test_readme_code_runs(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     for expected in ("fees@v7", "fees_corpus@commit:abc123", "openai/gpt-4o-2024-06-18", "fees@2026-11-01"):
         assert expected in told.stdout
+
+
+def test_there_is_one_version() -> None:
+    assert spanline.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from spanline.cli.links import write_files
 from spanline.cli.options import json_option, settings_for
-from spanline.cli.text import say, say_json
 
 _OURS = ("grafana-dashboards/", "deploy/prometheus/")
 
@@ -25,7 +25,6 @@ def boards(base_url: str | None, grafana: str | None, jaeger: str | None, runboo
     An address that is not given is taken from its setting (SPANLINE_GRAFANA_URL and so on), else from the compose example.
     """
     from spanline.deploy.generate import files
-    from spanline.deploy.link_files import write
     from spanline.deploy.rules import Bases
 
     settings, example = settings_for(), Bases()
@@ -36,12 +35,4 @@ def boards(base_url: str | None, grafana: str | None, jaeger: str | None, runboo
         jaeger=jaeger or settings.jaeger_url or example.jaeger,
     )
     wanted = {path: text for path, text in files(Bases(*(url.rstrip("/") for url in at))).items() if path.startswith(_OURS)}
-    try:
-        written = write(folder, wanted)
-    except OSError as error:
-        raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}") from error
-    if as_json:
-        say_json({"written": [str(path) for path in written]})
-        return
-    for path in written:
-        say(str(path))
+    write_files(folder, wanted, as_json=as_json)

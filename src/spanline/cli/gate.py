@@ -64,9 +64,9 @@ def gate(
             output.write_text(json.dumps(document), encoding="utf-8")
 
     if settings.server_url and not ledger_url:
-        from spanline.deploy.remote import RemoteRuns
+        from spanline.cli.remote import RemoteLedger
 
-        remote = RemoteRuns(settings.server_url, next(iter(settings.tokens), None))
+        remote = RemoteLedger(settings, tries=3)
         try:
             show(remote)
         finally:

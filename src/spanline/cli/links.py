@@ -41,7 +41,7 @@ def links(
 
     An address that is not given is taken from its setting (SPANLINE_GRAFANA_URL and so on); a tool without one is left out.
     """
-    from spanline.deploy.link_files import link_files, write
+    from spanline.deploy.link_files import link_files
     from spanline.deploy.links import Places, environment, jaeger_ui
     from spanline.deploy.provisioning import Backends, dashboard_provider, datasources
 
@@ -58,14 +58,7 @@ def links(
     backends = Backends(prometheus=prometheus, traces=traces, loki=loki, **store)
     files = link_files(places, backends)
     if folder is not None:
-        try:
-            written = write(folder, files)
-        except OSError as error:
-            raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}") from error
-        if as_json:
-            say_json({"written": [str(path) for path in written]})
-        for path in () if as_json else written:
-            say(str(path))
+        write_files(folder, files, as_json=as_json)
         return
     if as_json:
         document: dict[str, Any] = {
@@ -88,3 +81,18 @@ def links(
     say(f"run page     {places.base}/r/{_EXAMPLE}    (trace, run, request or response id)")
     if places.jaeger and traces == "jaeger":
         say(f"Jaeger       {places.jaeger}/trace/{_EXAMPLE}")
+
+
+def write_files(folder: Path, files: dict[str, str], *, as_json: bool) -> None:
+    """Write files below a folder, and say which."""
+    from spanline.deploy.link_files import write
+
+    try:
+        written = write(folder, files)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}") from error
+    if as_json:
+        say_json({"written": [str(path) for path in written]})
+        return
+    for path in written:
+        say(str(path))

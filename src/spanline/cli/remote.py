@@ -14,6 +14,7 @@ from spanline.record.run import Evaluation
 from spanline.settings import Settings
 
 TIMEOUT_S = 30.0
+PROBLEM = "application/problem+json"
 MAX_LIMIT = 500
 """Most entries of a page; the server refuses more."""
 
@@ -23,6 +24,7 @@ class RemoteLedger:
 
     Args:
         settings: `server_url`, and the first of `tokens` as bearer token.
+        tries: How often a question is asked when no answer comes.
 
     Raises (every method):
         SpanlineError: The server does not answer or refuses; the message says what to do.
@@ -30,12 +32,12 @@ class RemoteLedger:
         ValueError: The server finds an argument wrong.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tries: int = 1) -> None:
         self._base = settings.server_url or ""
         headers = {"accept": "application/json", "user-agent": "spanline"}
         if settings.tokens:
             headers["authorization"] = f"Bearer {settings.tokens[0]}"
-        self._pool = urllib3.PoolManager(headers=headers, timeout=TIMEOUT_S, retries=False)
+        self._pool = urllib3.PoolManager(headers=headers, timeout=TIMEOUT_S, retries=urllib3.Retry(tries - 1, redirect=0, status=0))
 
     def run(self, id: str) -> dict[str, Any] | None:
         """The JSON of a run; None when it is unknown."""
@@ -122,12 +124,16 @@ class RemoteLedger:
             return answer
         if response.status in {401, 403}:
             raise SpanlineError(f"{self._shown} refuses (HTTP {response.status}): set SPANLINE_TOKENS to one of its tokens")
-        if answer is None or "title" not in answer:
+        if answer is None:
+            raise SpanlineError(
+                f"{self._shown} answers with HTTP {response.status} and no JSON object: is it `spanline serve`, and SPANLINE_SERVER_URL right?"
+            )
+        if response.status == 404 and path.startswith("/api/v1/runs/") and response.headers.get("content-type", "").startswith(PROBLEM):
+            return None
+        if "title" not in answer:
             raise SpanlineError(
                 f"{self._shown} answers with HTTP {response.status} and is no `spanline serve`: is SPANLINE_SERVER_URL right?"
             )
-        if response.status == 404 and path.startswith("/api/v1/runs/"):
-            return None
         if response.status == 404 and answer["title"] == "Not known here":
             raise UnknownReference(str(answer.get("detail")))
         reason = f"{answer['title']}. {answer.get('detail') or ''}".strip()

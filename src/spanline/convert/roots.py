@@ -10,7 +10,7 @@ import msgspec
 from spanline.convert.piece import CLIENT, CONSUMER, PRODUCER, SERVER, Piece, Resource, pack
 from spanline.dialects.reading import Reading
 from spanline.identity import parse_tracestate_entry
-from spanline.record.run import Evaluation, RunRecord
+from spanline.record.run import MODEL_CALLS, Evaluation, RunRecord
 from spanline.tracing.log_events import LogFact
 
 
@@ -151,7 +151,7 @@ def mark_across(runs: list[LocalRun]) -> None:
     for run in runs:
         for member in run.members:
             reading = member.reading
-            if reading is not None and reading.operation.response_id is not None and reading.operation.kind in ("inference", "embedding"):
+            if reading is not None and reading.operation.response_id is not None and reading.operation.kind in MODEL_CALLS:
                 claim = (reading.operation.usage is not None, reading.started_ns, reading.operation.span_id, run, reading)
                 claims.setdefault(reading.operation.response_id, []).append(claim)
     for several in claims.values():

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from spanline.dialects.reading import Reading
+from spanline.record.run import MODEL_CALLS
 
 _PARTS = 64
 
@@ -26,7 +27,7 @@ class SharedResponses:
         """Remember an operation with a response id."""
         operation = reading.operation
         response = operation.response_id
-        if response is None or operation.kind not in ("inference", "embedding"):
+        if response is None or operation.kind not in MODEL_CALLS:
             return
         key = _hash(response)
         # Whoever knows the usage counts, then who began first.

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from spanline.deploy import link_files
 from spanline.deploy.boards import incident, lineage_health, llm_service, quality, retrieval
 from spanline.deploy.dashboards import chosen, to_json
-from spanline.deploy.link_files import committed
 from spanline.deploy.links import Places
 from spanline.deploy.rules import Bases, Rule, rules
 
@@ -38,7 +38,9 @@ def files(bases: Bases | None = None) -> dict[str, str]:
     found["deploy/prometheus/rules/spanline.rules.yml"] = to_yaml(rules(bases))
     at = bases or Bases()
     # Addresses of one's own say nothing of Marquez: `spanline deploy links` takes all of them.
-    return found | committed(Places() if at == Bases() else Places(base=at.runs, grafana=at.grafana, jaeger=at.jaeger, marquez=None))
+    return found | link_files.committed(
+        Places() if at == Bases() else Places(base=at.runs, grafana=at.grafana, jaeger=at.jaeger, marquez=None)
+    )
 
 
 def drift(root: Path) -> list[str]:
@@ -53,9 +55,7 @@ def write(root: Path, bases: Bases | None = None) -> list[str]:
         Their paths from there.
     """
     wanted = files(bases)
-    for path, text in wanted.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+    link_files.write(root, wanted)
     return list(wanted)
 
 

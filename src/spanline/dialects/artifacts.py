@@ -10,9 +10,8 @@ from spanline.dialects.fields import Fields
 from spanline.dialects.loose import prompts_of
 from spanline.naming import model_dataset_name
 from spanline.record.artifact import Artifact, Retrieval
-from spanline.record.run import Operation
+from spanline.record.run import MODEL_CALLS, Operation
 
-_MODELS = frozenset({"inference", "embedding"})
 _BARE = frozenset({"guardrail", "tool", "agent", "workflow", "other"})
 
 
@@ -26,7 +25,7 @@ def artifacts_of(fields: Fields, operation: Operation, service: str) -> tuple[Ar
     kinds = [artifact.kind for artifact in named]
     found = named
     model = operation.response_model or operation.request_model
-    if model and kind in _MODELS and "model" not in kinds:
+    if model and kind in MODEL_CALLS and "model" not in kinds:
         found = (*found, _model(operation.provider, model))
     if prompt is not None and "prompt" not in kinds:
         found = (*found, *prompts_of(fields))

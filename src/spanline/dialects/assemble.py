@@ -10,7 +10,7 @@ import msgspec
 from spanline.dialects.loose import fold, tie
 from spanline.dialects.reading import Reading
 from spanline.dialects.rollups import Answers, mark_rollups
-from spanline.record.artifact import Artifact, Retrieval
+from spanline.record.artifact import Artifact, Retrieval, joined_retrievals
 from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, ModelUsage, Operation, RunRecord, Usage
 
 _EVIDENCE = {"observed": 2, "declared": 1, "inferred": 0}
@@ -137,11 +137,6 @@ def _joined(a: Artifact, b: Artifact) -> Artifact:
 
 
 def _retrievals(a: Retrieval | None, b: Retrieval | None) -> Retrieval | None:
-    if a is None or b is None or a.span_id == b.span_id:
-        return a or b
-    return Retrieval(
-        top_k=a.top_k if a.top_k is not None else b.top_k,
-        hits=None if a.hits is None and b.hits is None else (a.hits or 0) + (b.hits or 0),
-        documents=a.documents + b.documents,
-        span_id=a.span_id,
-    )
+    if a is not None and b is not None and a.span_id == b.span_id:
+        return a
+    return joined_retrievals(a, b)

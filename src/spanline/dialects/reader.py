@@ -23,7 +23,7 @@ from spanline.dialects.reading import Loose, Reading
 from spanline.dialects.registry import registry
 from spanline.dialects.table import Dialect
 from spanline.naming import normalise_provider
-from spanline.record.run import Evaluation, GuardrailOutcome, Kind, Operation, Parameters, Usage
+from spanline.record.run import MODEL_CALLS, Evaluation, GuardrailOutcome, Kind, Operation, Parameters, Usage
 from spanline.times import rfc3339
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
@@ -46,15 +46,16 @@ _usage = attrgetter(
 )  # fmt: skip
 _NO_PARAMETERS = (None,) * 8
 _NO_USAGE = (None,) * 7
-_MODELS = frozenset({"inference", "embedding"})
 _NAMES = ("tool_name", "agent_name", "prompt_name", "hub_name", "request_model", "response_model", "guardrail_name", "retriever_name")
 
 
-def dialect_of(attributes: Mapping[str, Any], scope: str | None = None) -> Dialect | None:
-    """The dialect of a span, told by its attributes first, then by its scope; of several the one with the highest priority."""
+def dialect_of(attributes: Mapping[str, Any], scope: str | None = None, events: Iterable[str] = ()) -> Dialect | None:
+    """The dialect of a span: told by its attributes first, then by its scope, last by the names of its events; None for most spans."""
     if s.SPANLINE_OPERATION in attributes:
         return SPANLINE
-    return registry().dialect_of(attributes, scope)
+    known = registry()
+    found = known.dialect_of(attributes, scope)
+    return found or next((known.by_event[event] for event in events if event in known.by_event), None)
 
 
 def read(
@@ -69,6 +70,7 @@ def read(
     scope: str | None = None,
     name: str | None = None,
     events: Iterable[Event] = (),
+    dialect: Dialect | None = None,
 ) -> Reading | None:
     """Read one finished span.
 
@@ -84,6 +86,7 @@ def read(
         name: The span's name: some dialects tell an operation by nothing else. It is matched, never kept, except where a dialect
             puts an identifier there.
         events: The span's events.
+        dialect: What `dialect_of` told, where the caller has asked.
 
     Returns:
         The operation with its artifacts, or None where no dialect knows the span.
@@ -94,13 +97,10 @@ def read(
         guardrails: list[GuardrailOutcome] = []
         evaluations: list[Evaluation] = []
     else:
-        dialect = registry().dialect_of(attributes, scope)
         events = list(events)
+        dialect = dialect or dialect_of(attributes, scope, [event for event, _, _ in events])
         if dialect is None:
-            by_event = registry().by_event
-            dialect = next((by_event[event] for event, _, _ in events if event in by_event), None)
-            if dialect is None:
-                return None
+            return None
         fields, guardrails, evaluations = _foreign(dialect, attributes, name, events, span_id)
         if fields.first_token_ns is not None and fields.time_to_first_token_seconds is None and fields.first_token_ns >= started_ns:
             fields.time_to_first_token_seconds = (fields.first_token_ns - started_ns) / 1e9
@@ -144,7 +144,7 @@ def read(
     if usage != _NO_USAGE:
         operation.usage = Usage(*usage)
     subject = (
-        fields.request_model if kind in _MODELS
+        fields.request_model if kind in MODEL_CALLS
         else fields.index_name if kind == "retrieval"
         else fields.guardrail_name if kind == "guardrail"
         else fields.tool_name or fields.agent_name

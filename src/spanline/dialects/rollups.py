@@ -10,9 +10,8 @@ import threading
 from collections import OrderedDict
 
 from spanline.dialects.reading import Reading
-from spanline.record.run import Operation
+from spanline.record.run import MODEL_CALLS, Operation
 
-CALLS = frozenset({"inference", "embedding"})
 MAX_DEPTH = 64
 
 
@@ -28,19 +27,21 @@ def mark_rollups(operations: list[Operation], repeats: frozenset[str] = frozense
     """
     if len(operations) < 2:
         return
-    told = [operation for operation in operations if operation.kind in CALLS or operation.usage is not None]
+    told = [operation for operation in operations if operation.kind in MODEL_CALLS or operation.usage is not None]
     if len(told) < 2:
         return
     by_id = {operation.span_id: operation for operation in operations}
     for operation in reversed(told):
-        if operation.kind in CALLS and not operation.rollup:
+        if operation.kind in MODEL_CALLS and not operation.rollup:
             _outwards(operation, by_id, repeats)
     _beside(told)
-    counted = {operation.span_id for operation in told if operation.kind in CALLS and not operation.rollup and operation.usage is not None}
+    counted = {
+        operation.span_id for operation in told if operation.kind in MODEL_CALLS and not operation.rollup and operation.usage is not None
+    }
     for operation in told:
         if operation.span_id in counted or operation.usage is None:
             continue
-        if operation.kind not in CALLS and _covers(operation, told, counted, by_id):
+        if operation.kind not in MODEL_CALLS and _covers(operation, told, counted, by_id):
             operation.rollup = True
     _nested(told, by_id)
 
@@ -83,7 +84,7 @@ def _beside(told: list[Operation]) -> None:
     """Judge calls that are not around one another: one response id, or a span for the end of a stream."""
     first: dict[str, Operation] = {}
     for operation in told:
-        if operation.kind not in CALLS or operation.rollup:
+        if operation.kind not in MODEL_CALLS or operation.rollup:
             continue
         if operation.response_id is not None:
             twin = first.setdefault(operation.response_id, operation)
@@ -138,7 +139,7 @@ def _covers(outer: Operation, told: list[Operation], counted: set[str], by_id: d
 def _nested(told: list[Operation], by_id: dict[str, Operation]) -> None:
     """Of agents and workflows with usage, none of whose calls was recorded, the outermost counts."""
     for operation in told:
-        if operation.kind in CALLS or operation.rollup or operation.usage is None:
+        if operation.kind in MODEL_CALLS or operation.rollup or operation.usage is None:
             continue
         above = by_id.get(operation.parent_span_id or "")
         for _ in range(MAX_DEPTH):
@@ -166,7 +167,7 @@ class Answers:
         """Mark a call whose response another trace has counted, else remember it."""
         operation = reading.operation
         response = operation.response_id
-        if response is None or operation.rollup or operation.kind not in CALLS:
+        if response is None or operation.rollup or operation.kind not in MODEL_CALLS:
             return
         ended_ns = reading.started_ns + int((operation.duration_seconds or 0.0) * 1e9)
         with self._lock:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from spanline.journal.locks import exclusive
 from spanline.journal.reader import segments
-from spanline.journal.segment import Segment, alive
+from spanline.journal.segment import alive
 from spanline.times import rfc3339
 
 FILE = "chain.ndjson"
@@ -145,8 +145,3 @@ def _compact(directory: Path) -> None:
         os.fchmod(file.fileno(), 0o600)
         file.writelines(json.dumps(entry).encode() + b"\n" for entry in kept)
     draft.replace(directory / FILE)
-
-
-def is_open(segment: Segment, known: dict[str, Item]) -> bool:
-    """Whether a segment may still grow: not sealed, and its writer lives."""
-    return segment.name not in known and alive(segment)

@@ -119,3 +119,14 @@ def digest64_of(line: bytes) -> int:
 
 
 _PLAIN = Packer()
+
+
+def uuid_bytes(value: Any) -> bytes | None:
+    """The 16 bytes of a run or trace id, with or without dashes; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        raw = bytes.fromhex(value.replace("-", ""))
+    except ValueError:
+        return None
+    return raw if len(raw) == 16 else None

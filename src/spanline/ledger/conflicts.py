@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from spanline.ledger.codec import digest64
+from spanline.ledger.codec import digest64, uuid_bytes
 from spanline.ledger.documents import text
 from spanline.ledger.facts import Facts
 from spanline.ledger.schema import label_digests, labels
@@ -87,7 +87,7 @@ def sightings(facts: Facts) -> list[Sighting]:
                     Label(namespace, kind, fit(where), fit(name), fit(version)),
                     fit(digest),
                     fit(expected),
-                    _raw(entry.get("firstSeenRunId")),
+                    uuid_bytes(entry.get("firstSeenRunId")),
                 )
             )
     claimed = {(entry.label, entry.digest) for entry in found}
@@ -186,13 +186,3 @@ def _load(connection: Connection, wanted: set[Label]) -> dict[Label, _State]:
 
 def _digest_row(key: int, digest: str, at_us: int, run_id: bytes | None) -> dict[str, Any]:
     return {"label": key, "digest": digest, "first_us": at_us, "first_run_id": run_id, "acknowledged_us": None}
-
-
-def _raw(run_id: Any) -> bytes | None:
-    if not isinstance(run_id, str):
-        return None
-    try:
-        raw = bytes.fromhex(run_id.replace("-", ""))
-    except ValueError:
-        return None
-    return raw if len(raw) == 16 else None

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from spanline.ledger.codec import digest64
+from spanline.ledger.codec import digest64, uuid_bytes
 from spanline.ledger.documents import Document, items, micros, part, text
 from spanline.naming import fit, is_alias
 from spanline.record.artifact import NAMESPACES
@@ -110,8 +110,8 @@ def facts_of(doc: Document) -> Facts:
         status=STATUSES.index(kind) if kind in STATUSES else 0,
         started_us=min(started_us, last_us),
         ended_us=ended_us,
-        trace_id=_uuid(trace.get("traceId")),
-        parent_id=_uuid(part(part(facets.get("parent")).get("run")).get("runId")),
+        trace_id=uuid_bytes(trace.get("traceId")),
+        parent_id=uuid_bytes(part(part(facets.get("parent")).get("run")).get("runId")),
         offline=_offline(part(job.get("facets")), bool(trace), artifacts),
         ours=bool(trace),
         service=text(trace.get("service")),
@@ -211,13 +211,3 @@ def _terms(trace: Mapping[str, Any], tags: Mapping[str, str], operations: list[M
             if document_id and len(found) < MAX_TERMS:
                 found.add(term("document", document_id))
     return found
-
-
-def _uuid(value: Any) -> bytes | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        raw = bytes.fromhex(value.replace("-", ""))
-    except ValueError:
-        return None
-    return raw if len(raw) == 16 else None

@@ -34,11 +34,6 @@ def run_key(started_us: int, run_id: bytes) -> int:
     return started_us << 11 | (int.from_bytes(run_id[-2:], "big") & 0x7FF)
 
 
-def time_of(run: int) -> int:
-    """Unix microseconds in a run's key."""
-    return run >> 11
-
-
 class Rows:
     """The rows of one batch."""
 

@@ -11,7 +11,7 @@ import msgspec
 from spanline.lineage.facets import ArtifactFacet, RetrievalFacet, Stamp
 from spanline.lineage.location import without_secrets
 from spanline.naming import UNKNOWN_SERVICE, clean, clean_namespace, dataset_name, fit, is_alias
-from spanline.record.artifact import NAMESPACES, Artifact, Retrieval, Role
+from spanline.record.artifact import NAMESPACES, Artifact, Retrieval, Role, joined_retrievals
 from spanline.record.run import RunRecord
 
 MAX_DOCUMENTS = 1000
@@ -108,19 +108,7 @@ def _merge(first: Artifact, second: Artifact) -> Artifact:
         stage=best.stage or rest.stage,
         uri=best.uri or rest.uri,
         made_of=made_of,
-        retrieval=_merge_retrievals(first.retrieval, second.retrieval),
-    )
-
-
-def _merge_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retrieval | None:
-    if first is None or second is None:
-        return first or second
-    known = [hits for hits in (first.hits, second.hits) if hits is not None]
-    return Retrieval(
-        top_k=first.top_k if first.top_k is not None else second.top_k,
-        hits=sum(known) if known else None,
-        documents=first.documents + second.documents,
-        span_id=first.span_id or second.span_id,
+        retrieval=joined_retrievals(first.retrieval, second.retrieval),
     )
 
 
@@ -139,10 +127,8 @@ def _is_short(artifact: Artifact) -> bool:
 
 
 def _facts(key: Key, artifact: Artifact, mark: Stamp, statistics: bool) -> Dataset:
-    facets = _facets(
-        mark, artifact.kind, artifact.name, artifact.version, artifact.digest, artifact.role, artifact.evidence,
-        artifact.owner, artifact.stage, artifact.uri, artifact.made_of,
-    ) if _is_short(artifact) else _made_facets(
+    make = _facets if _is_short(artifact) else _made_facets
+    facets = make(
         mark, artifact.kind, artifact.name, artifact.version, artifact.digest, artifact.role, artifact.evidence,
         artifact.owner, artifact.stage, artifact.uri, artifact.made_of,
     )  # fmt: skip

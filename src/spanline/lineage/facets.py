@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib import metadata
 from typing import Any
 
 import msgspec
 
 from spanline.record.artifact import Document
 from spanline.record.run import Conflict, Evaluation, GuardrailOutcome, JobRef, Operation, Release, Usage
+from spanline.version import VERSION as RELEASE
 
 VERSION = "1-0-0"
 """SchemaVer of all our facets so far (model-revision-addition)."""
@@ -53,18 +53,11 @@ class Stamp:
     def __init__(self, producer: str, schema_base: str) -> None:
         self.producer = producer
         self.urls = {key: f"{schema_base}/{key}/{VERSION}#/$defs/{name}" for key, name in CLASSES.items()}
-        self.engine = msgspec.Raw(msgspec.json.encode(self.standard("processing_engine", name="spanline", version=_version())))
+        self.engine = msgspec.Raw(msgspec.json.encode(self.standard("processing_engine", name="spanline", version=RELEASE)))
 
     def standard(self, key: str, **properties: Any) -> dict[str, Any]:
         """A standard facet as plain data."""
         return {"_producer": self.producer, "_schemaURL": STANDARD[key], **properties}
-
-
-def _version() -> str:
-    try:
-        return metadata.version("spanline")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 @lru_cache(maxsize=16)

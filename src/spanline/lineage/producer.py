@@ -2,5 +2,7 @@
 
 from __future__ import annotations
 
-PRODUCER = "https://github.com/spanline/spanline/tree/0.1.0/src/spanline"
+from spanline.version import VERSION
+
+PRODUCER = f"https://github.com/spanline/spanline/tree/{VERSION}/src/spanline"
 """Source: OpenLineage, "the URI of the producer code, with its version"."""

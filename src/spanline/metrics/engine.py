@@ -20,11 +20,10 @@ from spanline.metrics.instruments import Labels
 from spanline.metrics.news import added
 from spanline.metrics.prices import Price, cost_usd
 from spanline.record.artifact import Artifact
-from spanline.record.run import Conflict, Operation, RunRecord
+from spanline.record.run import MODEL_CALLS, Conflict, Operation, RunRecord
 
 _OUTCOMES = {"COMPLETE": "ok", "FAIL": "error", "ABORT": "aborted"}
 _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "asyncio.exceptions.CancelledError", "GeneratorExit", "cancelled"})
-_MODEL_KINDS = frozenset({"inference", "embedding"})
 _MAX_CONFLICTS = 10_000
 _MAX_USED = 1_000
 
@@ -156,7 +155,7 @@ class Metrics:
                 if len(self._used_at) >= _MAX_USED:
                     self._used_at.clear()
                 self._used_at[label] = moment
-                self._used.get(kind, _version_of(artifact)).set(moment)
+                self._used.get(kind, artifact.label).set(moment)
             if kind == "index":
                 indexes.append(artifact)
         failed = {
@@ -170,7 +169,7 @@ class Metrics:
         names: set[str] = set()
         seen: set[tuple[str, str | None]] = set()
         for artifact in indexes:
-            name = _version_of(artifact)
+            name = artifact.label
             names.add(name)
             retrieval = artifact.retrieval
             if retrieval is None or (name, retrieval.span_id) in seen:
@@ -270,8 +269,4 @@ def _bare(model: str | None, provider: str | None) -> str | None:
 def _model(operation: Operation) -> str:
     """Response model, else the requested one, without provider; `unknown` for what surely has one."""
     model = _bare(operation.response_model or operation.request_model, operation.provider)
-    return model or ("unknown" if operation.kind in _MODEL_KINDS else "")
-
-
-def _version_of(artifact: Artifact) -> str:
-    return f"{artifact.name}@{artifact.version}" if artifact.version else artifact.name
+    return model or ("unknown" if operation.kind in MODEL_CALLS else "")

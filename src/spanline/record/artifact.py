@@ -43,6 +43,18 @@ class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel",
     span_id: str | None = None
 
 
+def joined_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retrieval | None:
+    """What two retrievals of one index fetched together."""
+    if first is None or second is None:
+        return first or second
+    return Retrieval(
+        top_k=first.top_k if first.top_k is not None else second.top_k,
+        hits=None if first.hits is None and second.hits is None else (first.hits or 0) + (second.hits or 0),
+        documents=first.documents + second.documents,
+        span_id=first.span_id or second.span_id,
+    )
+
+
 class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True, gc=False):
     """A versioned thing and the part it played in a run.
 
@@ -64,12 +76,16 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", 
     retrieval: Retrieval | None = None
 
     @property
+    def label(self) -> str:
+        """`name@version`, or the name where no version is known."""
+        return f"{self.name}@{self.version}" if self.version else self.name
+
+    @property
     def dataset(self) -> tuple[str, str]:
         """The OpenLineage dataset `(namespace, name)`; the version is part of the name."""
-        namespace = self.namespace or NAMESPACES.get(self.kind, "datasets")
-        return namespace, f"{self.name}@{self.version}" if self.version else self.name
+        return self.namespace or NAMESPACES.get(self.kind, "datasets"), self.label
 
     @property
     def ref(self) -> str:
         """The reference people type: `kind:name@version`."""
-        return f"{self.kind}:{self.name}@{self.version}" if self.version else f"{self.kind}:{self.name}"
+        return f"{self.kind}:{self.label}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from spanline.errors import ConfigurationError
 from spanline.naming import is_alias
+from spanline.record.content import Read
 
 MAX_CONTENT_BYTES = 256 << 20
 """A table of more data is not read for its digest. Unit: bytes on disk."""
@@ -16,15 +17,6 @@ MAX_CONTENT_BYTES = 256 << 20
 _ROWS = 8192
 _FOREIGN = (AttributeError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError)
 """What LanceDB raises where a table (remote, older) cannot answer."""
-
-
-class Read(NamedTuple):
-    """What a table says of itself."""
-
-    name: str
-    version: str
-    stage: str | None
-    digest: str | None
 
 
 def describe(table: Any) -> Read:

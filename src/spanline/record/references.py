@@ -154,10 +154,7 @@ class Index(Reference):
         Raises:
             ConfigurationError: Not a LanceDB table, or an asynchronous one.
         """
-        read = lancedb.describe(table)
-        if read.stage is not None:
-            more.setdefault("stage", read.stage)
-        return cls(name or read.name, version or read.version, read.digest, **more)
+        return cls._of(lancedb.describe(table), name, version, more)
 
     @classmethod
     def from_chroma(cls, collection: Any, *, name: str | None = None, version: str | None = None, **more: Any) -> Self:

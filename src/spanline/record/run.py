@@ -19,6 +19,8 @@ Kind = Literal[
 Outcome = Literal["COMPLETE", "FAIL", "ABORT"]
 
 MAX_OPERATIONS = 1000
+MODEL_CALLS: frozenset[str] = frozenset({"inference", "embedding"})
+"""Kinds of operations that call a model and bear its usage."""
 
 
 class _Facts(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, gc=False):

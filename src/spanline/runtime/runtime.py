@@ -35,6 +35,7 @@ from spanline.runtime.workers import Alone
 from spanline.settings import Settings, slug
 from spanline.tracing.processor import LineageSpanProcessor
 from spanline.tracing.record import record_of
+from spanline.version import VERSION
 
 if TYPE_CHECKING:
     from spanline.runtime.relay_process import RelayProcess
@@ -89,7 +90,7 @@ class Runtime:
         self._pages = Pages(settings, self.ledgers, self.metrics.registry if self.metrics is not None else None, app)
         self.labels = Labels(settings.base / "labels" / f"{slug(settings.namespace)}.ndjson" if self.lineage else None)
         self._provider, self.processor = set_up(settings, tracer_provider)
-        self.tracer = self._provider.get_tracer("spanline", "0.1.0")
+        self.tracer = self._provider.get_tracer("spanline", VERSION)
         resource = dict(self._provider.resource.attributes)
         self.release = None
         with guard("runtime.release"):

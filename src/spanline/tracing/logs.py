@@ -11,6 +11,7 @@ import spanline.semconv as s
 from spanline._guard import report
 from spanline.record.active import RUN_OF_SPAN, SINKS, ActiveRun
 from spanline.record.run import Evaluation
+from spanline.tracing.attributes import plain
 from spanline.tracing.log_events import (
     DETAILS,
     EVALUATION,
@@ -21,7 +22,7 @@ from spanline.tracing.log_events import (
     event_name,
     exception_type,
 )
-from spanline.tracing.processor import LineageSpanProcessor, plain
+from spanline.tracing.processor import LineageSpanProcessor
 
 
 class LineageLogProcessor(LogRecordProcessor):

@@ -20,6 +20,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
+from spanline.tracing.attributes import plain
+
 logger = logging.getLogger("spanline")
 
 _double = Struct("<d").pack
@@ -133,10 +135,8 @@ def _attributes(tag: bytes, attributes: Mapping[str, Any] | None) -> list[bytes]
     found: list[bytes] = []
     if not attributes:
         return found
-    copy = getattr(attributes, "copy", None)  # the SDK hands out a proxy that is slow to walk
     known = _known[tag]
-    plain: dict[str, Any] = copy() if copy is not None else dict(attributes)
-    for item in plain.items():
+    for item in plain(attributes).items():
         key, value = item
         kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
         if kind is float:

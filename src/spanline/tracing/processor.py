@@ -12,11 +12,12 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import StatusCode
 
 from spanline._guard import guard, report
-from spanline.dialects.reader import read
+from spanline.dialects.reader import dialect_of, read
 from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
 from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
 from spanline.semconv import SPANLINE_OPERATION
+from spanline.tracing.attributes import plain
 from spanline.tracing.record import root_job
 
 CLAIMS_KEPT = 10_000
@@ -49,9 +50,7 @@ class LineageSpanProcessor(SpanProcessor):
                 run = RUN_OF_SPAN.get(parent.span_id)
                 if run is None:
                     # The parent has ended (a background task): the run that claimed the trace, unless it is forgotten.
-                    run = self._claims.get(parent.trace_id)
-                    if run is not None and run.span_id not in self.active:
-                        run = None
+                    run = self.held(parent.trace_id)
                 if run is not None:
                     run.open_spans += 1
                     RUN_OF_SPAN[span.get_span_context().span_id] = run
@@ -262,17 +261,10 @@ class LineageSpanProcessor(SpanProcessor):
 def _details(attributes: Mapping[str, Any], span: ReadableSpan) -> dict[str, Any] | None:
     """What helps to read a span that is not one of spanline's own; None for one that no dialect knows, as most spans are."""
     scope = span.instrumentation_scope
-    known = registry()
     name = scope.name if scope is not None else None
     events = span.events
-    if known.dialect_of(attributes, name) is None and not any(event.name in known.by_event for event in events):
+    dialect = dialect_of(attributes, name, [event.name for event in events])
+    if dialect is None:
         return None
-    return {"scope": name, "name": span.name, "events": [(event.name, event.attributes, event.timestamp) for event in events]}
-
-
-def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A plain dict of attributes. The SDK hands out a proxy of a locked mapping; its copy() is one call, walking it is three for each key."""
-    if attributes is None:
-        return {}
-    copy = getattr(attributes, "copy", None)
-    return copy() if copy is not None else dict(attributes)
+    told = [(event.name, event.attributes, event.timestamp) for event in events]
+    return {"scope": name, "name": span.name, "events": told, "dialect": dialect}
