@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import uuid
@@ -218,6 +219,7 @@ def test_doctor_asks_the_brokers(mock: str, topic: str, tmp_path: Path) -> None:
 def test_a_forked_child_makes_a_producer_of_its_own(mock: str, topic: str) -> None:
     transport = KafkaTransport(topic, {"bootstrap.servers": mock})
     transport.emit(event())
+    gc.collect()  # what other tests left is no part of this one
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -231,6 +233,26 @@ def test_a_forked_child_makes_a_producer_of_its_own(mock: str, topic: str) -> No
     transport.emit(event())
     transport.close(5)
     assert sorted(value["run"]["runId"] for value in values(everything(mock, topic, 3))) == [CHILD, ROOT, ROOT]
+
+
+@pytest.mark.fork
+def test_a_forked_child_may_collect_what_its_parent_dropped(mock: str, topic: str) -> None:
+    """Freed in the child, the parent's producer ended it with a segmentation fault."""
+    gc.collect()  # what other tests left is no part of this one
+    gc.disable()
+    try:
+        for _ in range(3):
+            cycle: list[Any] = [KafkaTransport(topic, {"bootstrap.servers": mock})]
+            cycle[0].emit(event())
+            cycle.append(cycle)
+        del cycle
+        pid = os.fork()
+        if pid == 0:
+            gc.collect()
+            os._exit(0)
+    finally:
+        gc.enable()
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 @pytest.mark.parametrize(

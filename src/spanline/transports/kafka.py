@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -36,8 +37,21 @@ _STATUS = {
 """Errors that another attempt would meet again, as the HTTP status that says the same. Source: librdkafka, `rd_kafka_resp_err_t`."""
 
 _encoder = msgspec.json.Encoder()
-# Producers of a parent process: freeing one in a forked child would wait for threads that are not there.
+# Every transport of this process, also one that is garbage but not collected yet.
+_transports: weakref.WeakSet[KafkaTransport] = weakref.WeakSet()
+# Producers of a parent process: a forked child has none of their threads, and dies of a segmentation fault when it frees one.
 _inherited: list[Any] = []
+
+
+class _Trouble:
+    """What the brokers' trouble is called. No method of the transport: its producer would hold it, and only the cycle collector free both."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def hear(self, error: KafkaError) -> None:
+        """Librdkafka's word."""
+        self.name = error.name()
 
 
 class KafkaTransport:
@@ -77,9 +91,9 @@ class KafkaTransport:
         self._timeout_s = _seconds(self._config)
         self._limit = _bytes(self._config) - ENVELOPE_BYTES
         self._producer: Producer | None = None
-        self._pid = 0
-        self._trouble = ""
+        self._trouble = _Trouble()
         self._check()
+        _transports.add(self)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> KafkaTransport:
@@ -152,8 +166,7 @@ class KafkaTransport:
 
     def close(self, timeout_s: float) -> bool:
         """Give up the producer; whether nothing was left in it."""
-        producer = self._own()
-        self._producer = None
+        producer, self._producer = self._producer, None
         return producer is None or producer.flush(timeout_s) == 0
 
     def _write(self, events: Sequence[bytes | Mapping[str, Any]]) -> dict[int, tuple[str, int | None]]:
@@ -178,7 +191,7 @@ class KafkaTransport:
             if index in failures and failures[index][1] is None:
                 held.setdefault(key, failures[index][0])
         if not failures:
-            self._trouble = ""
+            self._trouble.name = ""
         return failures
 
     def _produce(self, producer: Producer, key: str, value: bytes, on_delivery: Any) -> None:
@@ -206,26 +219,21 @@ class KafkaTransport:
 
     def _because(self, name: str) -> str:
         """A name of an error, and of the trouble with brokers behind it: a time-out alone does not say that a password is wrong."""
-        return f"Kafka: {name}" + (f" ({self._trouble})" if self._trouble and self._trouble != name else "")
-
-    def _hear(self, error: KafkaError) -> None:
-        self._trouble = error.name()
+        trouble = self._trouble.name
+        return f"Kafka: {name}" + (f" ({trouble})" if trouble and trouble != name else "")
 
     def _open(self) -> Producer:
-        producer = self._own()
-        if producer is None:
+        if self._producer is None:
             from confluent_kafka import Producer
 
-            producer = self._producer = Producer({**self._config, "error_cb": self._hear})
-            self._pid = os.getpid()
-        return producer
+            self._producer = Producer({**self._config, "error_cb": self._trouble.hear})
+        return self._producer
 
-    def _own(self) -> Producer | None:
-        """This process's producer; one that was inherited through a fork is put aside."""
-        if self._producer is not None and self._pid != os.getpid():
+    def _inherit(self) -> None:
+        """In a forked child: put the parent's producer aside; this process makes its own."""
+        if self._producer is not None:
             _inherited.append(self._producer)
             self._producer = None
-        return self._producer
 
     def _check(self) -> None:
         """Let librdkafka read the properties, without a broker to talk to."""
@@ -240,6 +248,14 @@ class KafkaTransport:
             raise ConfigurationError(f"transport option config: {reason}") from None
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"transport option config: {error}") from None
+
+
+def _after_fork() -> None:
+    for transport in list(_transports):
+        transport._inherit()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _tell(told: dict[int, KafkaError | None], index: int, error: KafkaError | None, message: object) -> None:
