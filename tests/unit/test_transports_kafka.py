@@ -239,13 +239,14 @@ def test_a_forked_child_makes_a_producer_of_its_own(mock: str, topic: str) -> No
 def test_a_forked_child_may_collect_what_its_parent_dropped(mock: str, topic: str) -> None:
     """Freed in the child, the parent's producer ended it with a segmentation fault."""
     gc.collect()  # what other tests left is no part of this one
+    cycle: list[Any] = []
     gc.disable()
     try:
         for _ in range(3):
-            cycle: list[Any] = [KafkaTransport(topic, {"bootstrap.servers": mock})]
+            cycle = [KafkaTransport(topic, {"bootstrap.servers": mock})]
             cycle[0].emit(event())
             cycle.append(cycle)
-        del cycle
+        cycle = []
         pid = os.fork()
         if pid == 0:
             gc.collect()
