@@ -47,6 +47,8 @@ GUARDRAIL_PHASE = "spanline.guardrail.phase"
 GUARDRAIL_OUTCOME = "spanline.guardrail.outcome"
 GUARDRAIL_ACTION = "spanline.guardrail.action"
 GUARDRAIL_SCORE = "spanline.guardrail.score"
+GUARDRAIL_REASON = "spanline.guardrail.reason"
+"""Content: on spans and in lineage only where `SPANLINE_ALLOW` has it."""
 JOB = "spanline.job"
 
 # On the local root span of every run, so that a Collector or Grafana can link without us.

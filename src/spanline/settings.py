@@ -100,7 +100,7 @@ class Settings:
         (),
         "SPANLINE_ALLOW",
         parse=_names,
-        doc="Span attributes that scrubbing leaves too, though they may be content; a trailing * is a prefix",
+        doc="Span attributes that may leave though they are content: on scrubbed spans, and a guardrail's reason in lineage; a trailing * is a prefix",
     )
     provenance: str = _setting("off", "SPANLINE_PROVENANCE", parse=_one_of("off", "header"), doc="`header` adds `x-lineage` to responses")
     mount: tuple[str, ...] = _setting(("/metrics", "/r", "/runs"), "SPANLINE_MOUNT", parse=_names, doc="Routes mounted in the app")
@@ -228,6 +228,10 @@ class Settings:
     def journal_dir(self) -> Path:
         """The journal folder of this service."""
         return self.base / "journal" / slug(self.service)
+
+    def allows(self, key: str) -> bool:
+        """Whether this attribute may leave though it is content (`SPANLINE_ALLOW`)."""
+        return any(key == entry or (entry.endswith("*") and key.startswith(entry[:-1])) for entry in self.allow)
 
     @property
     def effective_ledger_url(self) -> str:

@@ -87,7 +87,7 @@ def test_what_somebody_allowed_stays() -> None:
     provider.add_span_processor(SimpleSpanProcessor(ScrubbingSpanExporter(memory, ["gen_ai.input.messages", "acme.*"])))
     long = "x" * 5000
     with provider.get_tracer("t").start_as_current_span(
-        "s", attributes={"gen_ai.input.messages": long, "acme.case": "4711", "secret": "s"}
+        "s", attributes={"gen_ai.input.messages": long, "acme.case": "4711", "secret": "s", "spanline.guardrail.reason": "s"}
     ):
         pass
     (exported,) = memory.get_finished_spans()

@@ -69,7 +69,7 @@ def test_settings_name_their_source_and_secrets_stay_secret() -> None:
 def test_allowed_content_is_warned_of(tmp_path: Path) -> None:
     code, document = doctor(SPANLINE_HOME=str(tmp_path), SPANLINE_SCRUB="true", SPANLINE_ALLOW="gen_ai.input.messages")
     assert code == 0
-    assert ("warn", "span attributes that may be content go on to the trace exporter: gen_ai.input.messages") in levels(
+    assert ("warn", "span attributes that may be content leave: gen_ai.input.messages") in levels(
         document, "settings"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from spanline.api.retrieval import rerank, retrieval
 from spanline.api.steps import agent, guardrail, tool, workflow
 from spanline.identity import child_run_id, run_id_of
 from spanline.record.references import Corpus, Index, Model, PromptTemplate
+from spanline.semconv import GUARDRAIL_REASON
 from tests.support import MemorySink
 
 FEES = PromptTemplate("fees", version="v7", text="Use {context} to answer: {question}")
@@ -68,6 +70,19 @@ def test_the_contracts_example_becomes_a_record(sink: MemorySink) -> None:
     everything = msgspec.json.encode(record).decode() + str([dict(span.attributes) for span in sink.spans()])
     assert "secret" not in everything
     assert "Use {context}" not in everything
+
+
+@pytest.mark.parametrize("allow", [(), ("spanline.guardrail.reason",), ("spanline.guardrail.*",)])
+def test_a_reason_leaves_only_where_it_is_allowed(sink: MemorySink, allow: tuple[str, ...]) -> None:
+    sink.settings = dataclasses.replace(sink.settings, allow=allow)
+    with guardrail("fee-schema") as check:
+        check.failed(reason="unknown tier")
+    with guardrail("borrowed") as check:
+        # Who writes the attribute by hand asks the settings no less.
+        check.attributes({GUARDRAIL_REASON: "unknown tier"})
+        check.failed()
+    reasons = [outcome.reason for record in sink.records for outcome in record.guardrails]
+    assert reasons == (["unknown tier", "unknown tier"] if allow else [None, None])
 
 
 def test_spans_bear_the_conventions_attributes(sink: MemorySink) -> None:

@@ -9,7 +9,7 @@ from opentelemetry.trace import Status, StatusCode
 
 import spanline.semconv as s
 from spanline._guard import guard
-from spanline.api.operation import Operation
+from spanline.api.operation import Operation, current_sink
 from spanline.errors import error_type
 
 PHASES = frozenset({"input", "output", "tool"})
@@ -27,19 +27,22 @@ class Guardrail(Operation):
         """The check found something.
 
         Args:
-            reason: For the reader of your code; it is content and never leaves.
+            reason: What it found. It is content: dropped, unless `SPANLINE_ALLOW` has `spanline.guardrail.reason`.
             action: What was done: `block`, `redact`, `retry` or `flag`.
             score: How sure the check is.
         """
-        del reason
-        self._verdict("fail", action, score)
+        self._verdict("fail", action, score, reason)
 
     def skipped(self) -> None:
         """The check did not run."""
         self._verdict("skip", None, None)
 
-    def _verdict(self, outcome: str, action: str | None, score: float | None) -> None:
+    def _verdict(self, outcome: str, action: str | None, score: float | None, reason: str | None = None) -> None:
         with guard("api.guardrail"):
+            if reason is not None:
+                sink = current_sink()
+                if sink is not None and sink.settings.allows(s.GUARDRAIL_REASON):
+                    self.attributes({s.GUARDRAIL_REASON: reason})
             self.attributes(
                 {s.GUARDRAIL_OUTCOME: outcome, s.GUARDRAIL_SCORE: score, s.GUARDRAIL_ACTION: action if action in ACTIONS else None}
             )

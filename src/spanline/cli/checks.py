@@ -51,7 +51,7 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
         yield Finding(
             "settings",
             "warn",
-            f"span attributes that may be content go on to the trace exporter: {', '.join(settings.allow)}",
+            f"span attributes that may be content leave: {', '.join(settings.allow)}",
             "take them out of SPANLINE_ALLOW as soon as they are not needed",
         )
     if settings.disabled:

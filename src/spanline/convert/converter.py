@@ -22,6 +22,7 @@ from spanline.naming import clean_namespace
 from spanline.record.digest import KEY_BYTES, keyed_digest
 from spanline.record.labels import Labels
 from spanline.record.run import RunRecord
+from spanline.semconv import GUARDRAIL_REASON
 from spanline.settings import Settings
 
 MAX_SPANS = 100_000
@@ -55,7 +56,7 @@ class Converter:
         self._warn = warn
         self._memory = memory
         self._store = TraceStore(memory)
-        self._intake = Intake(self._store, settings.service)
+        self._intake = Intake(self._store, settings.service, reasons=settings.allows(GUARDRAIL_REASON))
         self._source = Source(self._intake)
         self._key = settings.hash_key.encode() if settings.hash_key else None
         self._rules = Rules(

@@ -41,11 +41,13 @@ class Intake:
     Args:
         store: Takes the pieces.
         service: Of resources that name none.
+        reasons: Keep the reasons of guardrails, which are content.
     """
 
-    def __init__(self, store: TraceStore, service: str) -> None:
+    def __init__(self, store: TraceStore, service: str, *, reasons: bool = False) -> None:
         self._store = store
         self._service = service
+        self._reasons = reasons
         self.resources: list[Resource] = []
         self._known: dict[str, int] = {}
         self._seen: dict[bytes, int] = {}
@@ -111,7 +113,7 @@ class Intake:
             with guard("convert.read"):
                 reading = read(
                     attributes, span_id=span_id, parent_span_id=parent_id, started_ns=started_ns, ended_ns=ended_ns, failed=failed,
-                    service=self.resources[resource].service, scope=scope, name=name, events=events,
+                    service=self.resources[resource].service, scope=scope, name=name, events=events, reasons=self._reasons,
                 )  # fmt: skip
         root = None
         if parent_id is None or kind in (SERVER, CONSUMER) or trace_state or not _ROOT_KEYS.isdisjoint(attributes):

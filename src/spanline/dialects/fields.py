@@ -66,6 +66,7 @@ class Fields(msgspec.Struct, gc=False):
     guardrail_outcome: str | None = None
     guardrail_action: str | None = None
     guardrail_score: float | None = None
+    guardrail_reason: str | None = None
     # An evaluation's score.
     evaluation_name: str | None = None
     evaluation_score: float | None = None

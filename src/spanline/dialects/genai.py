@@ -127,6 +127,7 @@ OWN_ROWS: tuple[Row, ...] = (
     Row("guardrail_outcome", (s.GUARDRAIL_OUTCOME,), text, _OURS),
     Row("guardrail_action", (s.GUARDRAIL_ACTION,), text, _OURS),
     Row("guardrail_score", (s.GUARDRAIL_SCORE,), number, _OURS),
+    Row("guardrail_reason", (s.GUARDRAIL_REASON,), text, _OURS),
 )
 
 LATEST = Dialect(

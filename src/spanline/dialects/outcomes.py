@@ -27,8 +27,8 @@ _PHASES = {
 }  # fmt: skip
 
 
-def guardrail_of(fields: Fields, span_id: str) -> GuardrailOutcome:
-    """The verdict that a span or an event reports; `skip` where it does not say."""
+def guardrail_of(fields: Fields, span_id: str, *, reasons: bool = False) -> GuardrailOutcome:
+    """The verdict that a span or an event reports; `skip` where it does not say. Its reason is content, kept only where `reasons` says so."""
     word = (fields.guardrail_outcome or "").lower()
     action = (fields.guardrail_action or "").lower()
     outcome = _OUTCOMES.get(word) or _OUTCOMES.get(action, "skip")
@@ -40,6 +40,7 @@ def guardrail_of(fields: Fields, span_id: str) -> GuardrailOutcome:
         # What a guardrail would do is no action of one that found nothing.
         action=_ACTIONS.get(action) if outcome != "pass" else None,
         score=fields.guardrail_score,
+        reason=fields.guardrail_reason if reasons else None,
         span_id=span_id,
     )
 

@@ -71,6 +71,7 @@ def read(
     name: str | None = None,
     events: Iterable[Event] = (),
     dialect: Dialect | None = None,
+    reasons: bool = False,
 ) -> Reading | None:
     """Read one finished span.
 
@@ -87,6 +88,7 @@ def read(
             puts an identifier there.
         events: The span's events.
         dialect: What `dialect_of` told, where the caller has asked.
+        reasons: Keep the reason of a guardrail, which is content (`SPANLINE_ALLOW`).
 
     Returns:
         The operation with its artifacts, or None where no dialect knows the span.
@@ -154,7 +156,7 @@ def read(
         operation=operation,
         started_ns=started_ns,
         artifacts=artifacts_of(fields, operation, service),
-        guardrail=guardrail_of(fields, span_id) if kind == "guardrail" and not guardrails else None,
+        guardrail=guardrail_of(fields, span_id, reasons=reasons) if kind == "guardrail" and not guardrails else None,
     )
     if dialect is not SPANLINE:
         reading.more_guardrails, reading.evaluations = tuple(guardrails), tuple(evaluations)

@@ -103,6 +103,8 @@ class GuardrailOutcome(_Facts, kw_only=True):
     outcome: str
     action: str | None = None
     score: float | None = None
+    reason: str | None = None
+    """Content: None unless `SPANLINE_ALLOW` has it."""
     span_id: str | None = None
 
 

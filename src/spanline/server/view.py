@@ -16,7 +16,7 @@ QUESTIONS = ("data", "index", "prompt", "model", "code", "release")
 LINK_NAMES = {
     "jaeger": "Jaeger trace", "grafana": "Grafana at this time", "marquez": "Marquez job", "mlflow": "MLflow", "repository": "Code at this commit",
 }  # fmt: skip
-_GUARDRAIL = ("phase", "outcome", "action", "score")
+_GUARDRAIL = ("phase", "outcome", "action", "score", "reason")
 
 
 @dataclass(frozen=True, slots=True)

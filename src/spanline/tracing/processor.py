@@ -16,7 +16,7 @@ from spanline.dialects.reader import dialect_of, read
 from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
 from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
-from spanline.semconv import SPANLINE_OPERATION
+from spanline.semconv import GUARDRAIL_REASON, SPANLINE_OPERATION
 from spanline.tracing.attributes import plain
 from spanline.tracing.record import root_job
 
@@ -161,6 +161,7 @@ class LineageSpanProcessor(SpanProcessor):
             ended_ns=span.end_time or 0,
             failed=span.status.status_code is StatusCode.ERROR,
             service=settings.service,
+            reasons=bool(settings.allow) and settings.allows(GUARDRAIL_REASON),
             **details,
         )
         if reading is not None:

@@ -20,7 +20,7 @@ from spanline.naming import clean
 
 _KEEP = re.compile(
     r"""(?x)
-    (?:spanline|openlineage|service|telemetry|deployment|vcs|k8s|otel|network|thread|messaging\.(?:system|operation|destination))(?:\.[a-z0-9_.]+)?
+    (?!spanline\.guardrail\.reason)(?:spanline|openlineage|service|telemetry|deployment|vcs|k8s|otel|network|thread|messaging\.(?:system|operation|destination))(?:\.[a-z0-9_.]+)?
     | gen_ai\.(?:operation\.name|provider\.name|system|output\.type|workflow\.name|data_source\.id|is_streaming)
     | gen_ai\.(?:agent\.(?:id|name|version)|tool\.(?:name|type|call\.id)|prompt\.(?:name|version)|retrieval\.top_k|evaluation\.(?:name|score\.(?:value|label)))
     | gen_ai\.request\.(?:model|temperature|top_p|top_k|max_tokens|seed|frequency_penalty|presence_penalty|choice\.count|stream|encoding_formats)
