@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "convert": "spanline.cli.convert:convert",
     "serve": "spanline.cli.serve:serve",
     "relay": "spanline.cli.relay:relay",
+    "consume": "spanline.cli.consume:consume",
     "trace": "spanline.cli.trace:trace",
     "runs": "spanline.cli.runs:runs",
     "artifacts": "spanline.cli.artifacts:artifacts",

@@ -26,6 +26,11 @@ def say_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=True))
 
 
+def say_json_line(document: Any) -> None:
+    """Print one JSON document of a stream, on one line."""
+    click.echo(json.dumps(document, ensure_ascii=True))
+
+
 def shown(value: object) -> str:
     """A foreign value on one line: what a terminal would act upon is written out."""
     if value is None:

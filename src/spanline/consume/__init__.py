@@ -1,0 +1,1 @@
+"""Events from a topic into the ledger: the mirror of the relay."""
