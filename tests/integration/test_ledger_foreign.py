@@ -6,49 +6,20 @@ import gzip
 import json
 import random
 import uuid
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
 
 from spanline.ledger import Ledger, statics
-from spanline.ledger.schema import artifacts, derivations, edges, runs, uses
 from spanline.record.artifact import Artifact
 from spanline.server.app import build_app
 from spanline.settings import Settings
-from spanline.times import parse_rfc3339
-from tests.ledger_events import T0, build, end, foreign, index, request
+from tests.foreign import after, recorded, rows_by_run
+from tests.ledger_events import build, end, foreign, index, request
 
-DATA = Path(__file__).parents[1] / "data" / "openlineage"
 DUCKDB = "duckdb:///tmp/fees/fees.duckdb"
 JSON = {"content-type": "application/json"}
-
-
-def recorded(name: str) -> list[bytes]:
-    return gzip.decompress((DATA / f"{name}.ndjson.gz").read_bytes()).splitlines()
-
-
-def after(events: list[bytes], seconds: float) -> float:
-    """Seconds from T0 to some time after the last event."""
-    return (max(parse_rfc3339(json.loads(event)["eventTime"]) for event in events) - T0) / 1e9 + seconds
-
-
-def rows_by_run(ledger: Ledger) -> list[object]:
-    """What is known of each run, without its key: that is the time of its first event to come in."""
-    with ledger._database.read() as connection:
-        listed = connection.execute(select(runs)).all()
-        used = connection.execute(select(edges, artifacts.c.name).join(artifacts, artifacts.c.artifact == edges.c.artifact)).all()
-        derived = sorted((row.source, row.product) for row in connection.execute(select(derivations)))
-        tallied = sorted((row.artifact, row.role, row.job, row.release, row.runs) for row in connection.execute(select(uses)))
-    by_key = {row.run: bytes(row.run_id) for row in listed}
-    return [
-        sorted((bytes(row.run_id), row.status, row.started_us, row.ended_us, row.job, row.parent_id and bytes(row.parent_id), row.offline) for row in listed),
-        sorted((by_key[row.run], row.name, row.role, row.evidence) for row in used),
-        derived,
-        tallied,
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "count"), [("dbt_artifacts", 4), ("dbt_structured_logs", 31)])

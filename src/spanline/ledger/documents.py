@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -164,16 +165,22 @@ def merge(documents: Iterable[Document]) -> Document:
     """One document of all events of a run, in any order.
 
     Facets are atomic: of two with one name the later event's stands. What an event leaves out, or has empty, erases nothing.
-    The event type is that of the last terminal event, if there is one; `spanline_times` holds `[first, first terminal, last]` event times.
+    The event type is that of the last terminal event, if there is one, but no COMPLETE takes back a FAIL: Spark says both of an
+    action that failed. `spanline_times` holds `[first, first terminal, last]` event times.
     """
     known = [(micros(doc.get("eventTime")) or 0, doc) for doc in documents]
     known.sort(key=lambda pair: pair[0])
+    if any(one[0] == other[0] for one, other in pairwise(known)):
+        # Events of one time have an order too, whoever came first: the end of a run, then what they say.
+        known.sort(key=lambda pair: (pair[0], pair[1].get("eventType") in TERMINAL, _encode(pair[1])))
     terminal = [(at, doc) for at, doc in known if doc.get("eventType") in TERMINAL]
     last_at, last = (terminal or known)[-1]
     times = [known[0][0], terminal[0][0] if terminal else None, last_at]
     if len(known) == 1:
         return {**last, "spanline_times": times}
     merged: Document = {**last, "spanline_times": times}
+    if last.get("eventType") == "COMPLETE" and any(doc["eventType"] == "FAIL" for _, doc in terminal):
+        merged["eventType"] = "FAIL"
     for owner in ("run", "job"):
         facets = _facets(part(part(doc.get(owner)).get("facets")) for _, doc in known)
         merged[owner] = {**part(last.get(owner)), "facets": facets}
