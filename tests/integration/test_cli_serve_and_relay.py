@@ -60,7 +60,8 @@ def journalled(home: Path, *records: RunRecord, service: str = "fees") -> Path:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "SPANLINE_HOME": str(home), **more}
+    sources = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    return {"PATH": os.environ["PATH"], "SPANLINE_HOME": str(home), **sources, **more}
 
 
 def spanline(home: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:

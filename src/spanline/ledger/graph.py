@@ -231,7 +231,9 @@ class _Graph:
 
     def add_edge(self, start: str, end: str, role: str, evidence: int, *, join: str | None = None) -> None:
         key = (start, end, role)
-        if key not in self.edges:
+        known = self.edges.get(key)
+        # That a run wrote a thing may be observed, and that it is what another used inferred: the edge shows the weakest of its chain.
+        if known is None or (join and ("join" not in known or evidence > EVIDENCE.index(known["evidence"]))):
             self.edges[key] = {"from": start, "to": end, "role": role, "evidence": EVIDENCE[evidence], **({"join": join} if join else {})}
 
     def _show(self, level: Sequence[Row]) -> None:
