@@ -5,7 +5,7 @@ child of its own run, one says what it trained by Airflow's own call, one fails.
 """
 
 # Runs in an environment of its own.
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import json

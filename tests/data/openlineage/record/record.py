@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.servers.child import child, eventually, free_port, listens
 from tests.servers.stores import Postgres, kafka, postgres
