@@ -14,12 +14,12 @@ from starlette.routing import Route
 
 import spanline
 
-if os.environ.get("FAULT_CLOCK"):
-    # Before anything is recorded: this process believes in another time.
-    _shift_ns = int(float(os.environ["FAULT_CLOCK"]) * 1e9)
+clock = {"shift": int(os.environ.get("FAULT_CLOCK") or 0)}
+if "FAULT_CLOCK" in os.environ:
+    # Before anything is recorded: this process believes in another time, and `/clock` sets it.
     _time, _time_ns = time.time, time.time_ns
-    time.time = lambda: _time() + _shift_ns / 1e9
-    time.time_ns = lambda: _time_ns() + _shift_ns
+    time.time = lambda: _time() + clock["shift"]
+    time.time_ns = lambda: _time_ns() + clock["shift"] * 10**9
 
 FEES = spanline.PromptTemplate("fees", version="v7", text="Answer: {question}")
 
@@ -48,5 +48,11 @@ async def pid(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(os.getpid()))
 
 
-app = Starlette(routes=[Route("/ask", ask), Route("/pid", pid)])
+async def set_clock(request: Request) -> PlainTextResponse:
+    """From now on the time is `?shift=` seconds off."""
+    clock["shift"] = int(request.query_params["shift"])
+    return PlainTextResponse(str(clock["shift"]))
+
+
+app = Starlette(routes=[Route("/ask", ask), Route("/pid", pid), Route("/clock", set_clock)])
 runtime: Any = spanline.instrument(app)

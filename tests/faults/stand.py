@@ -1,13 +1,11 @@
-"""What the fault matrix stands on: a receiver that can fail, clients that count answers, servers as processes."""
+"""What the fault matrix stands on: clients that count answers, servers as processes, and what was lost in the end."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,17 +13,20 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import pytest
 
-from tests.servers.child import eventually, free_port, listens
+from tests.faults.receiver import Receiver
+from tests.servers import child
+from tests.servers.child import free_port, listens
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = int(os.environ.get("SPANLINE_FAULT_ROUNDS", "5"))
 BIN = Path(sys.executable).parent
+PATIENCE_S = 60.0
+"""What is waited for comes within a second or two; on a host that is busy with something else it may take long."""
 
 SERVERS: dict[str, list[str]] = {
     "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning", "tests.faults.app:app"],
@@ -34,141 +35,12 @@ SERVERS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
-class Receiver:
-    """A server of the OpenLineage API that fails on request: `mode` is up, slow, hang, reset, flap or a status."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.mode: str | int = "up"
-        self.slow_s = 0.2
-        self.headers: dict[str, str] = {}
-        self.answer = b""
-        self.garbage: Callable[[dict[str, Any]], bool] | None = None
-        self.status: Callable[[dict[str, Any]], int] | None = None
-        self.events: list[dict[str, Any]] = []
-        self.tried: list[tuple[float, str | None]] = []
-        self._seen = 0
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
-        self.port = port or free_port()
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                super().setup()
-                receiver._open.add(self.connection)
-
-            def finish(self) -> None:
-                receiver._open.discard(self.connection)
-                with contextlib.suppress(OSError):
-                    super().finish()
-
-            def do_POST(self) -> None:
-                receiver._serve(self)
-
-            def do_GET(self) -> None:
-                receiver._reply(self, 404, {}, b"{}")
-
-            def log_message(self, format: str, *args: Any) -> None:
-                return
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                return
-
-        self._server = Server(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    def stop(self) -> None:
-        """Down: connections are refused, open ones are cut."""
-        if self._server is None:
-            return
-        self._server.shutdown()
-        self._server.server_close()
-        self._server = None
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers["content-length"]))
-        sent = json.loads(body)
-        events = sent if isinstance(sent, list) else [sent]
-        with self._lock:
-            self._seen += 1
-            seen = self._seen
-            self.tried += [(time.monotonic(), _run(event)) for event in events]
-        mode = self.mode
-        if mode == "slow":
-            time.sleep(self.slow_s)
-        elif mode == "hang":
-            while self.mode == "hang" and self._server is not None:
-                time.sleep(0.02)
-            handler.close_connection = True
-            return
-        elif mode == "reset" or (mode == "flap" and seen % 3 != 0):
-            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
-            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            handler.connection.close()
-            handler.close_connection = True
-            return
-        if self.garbage is not None and self.garbage(events[0]):
-            handler.wfile.write(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
-            handler.close_connection = True
-            return
-        status = mode if isinstance(mode, int) else 201
-        if self.status is not None:
-            status = self.status(events[0])
-        if 200 <= status < 300:
-            with self._lock:
-                self.events += events
-        self._reply(handler, status, self.headers if status >= 300 else {}, self.answer if status >= 300 else b"")
-
-    def _reply(self, handler: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        handler.send_response(status)
-        for key, value in headers.items():
-            handler.send_header(key, value)
-        handler.send_header("content-length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    def over(self) -> set[str]:
-        """Run ids with a terminal event here."""
-        with self._lock:
-            return {_run(event) or "" for event in self.events if event.get("eventType") in {"COMPLETE", "FAIL", "ABORT"}}
-
-    def in_order(self, *, again: bool = False) -> None:
-        """Each run's START came before its terminal event, and nothing but a terminal event after one.
-
-        Args:
-            again: A relay was killed: what it had sent in its last moment may have come once more, START and end.
-        """
-        events: dict[str | None, list[str]] = {}
-        with self._lock:
-            for event in self.events:
-                events.setdefault(_run(event), []).append(event["eventType"])
-        for run, kinds in events.items():
-            assert kinds[0] == "START", (run, kinds)
-            assert kinds[-1] != "START", (run, kinds)
-            # An answer that was lost on its way makes the same event come again, before the next one of its run.
-            end = next(number for number, kind in enumerate(kinds) if kind != "START")
-            assert again or "START" not in kinds[end:], (run, kinds)
+T = TypeVar("T")
 
 
-def _run(event: Mapping[str, Any]) -> str | None:
-    return (event.get("run") or {}).get("runId")
+def eventually(question: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "it did not happen") -> T:
+    """The first true answer within the time."""
+    return child.eventually(question, timeout_s, what)
 
 
 class Load:
@@ -196,7 +68,7 @@ class Load:
         for thread in self._threads:
             thread.join(20)
 
-    def until(self, count: int, timeout_s: float = 40.0) -> None:
+    def until(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         eventually(lambda: len(self.runs) >= count, timeout_s, f"{len(self.runs)} of {count} answers, {self.failures} failures")
 
     def _ask(self) -> None:
@@ -211,11 +83,12 @@ class Load:
                 body = response.read()
                 took = time.perf_counter() - began
                 trace_id = response.headers["x-trace-id"]
-                if response.status == 200 and trace_id:
-                    with self._lock:
-                        self.runs.append(str(uuid.UUID(trace_id)))
-                        self.seconds.append(took)
-                        self.pids.add(int(body))
+                if response.status != 200 or not trace_id:
+                    raise http.client.HTTPException(f"status {response.status}")
+                with self._lock:
+                    self.runs.append(str(uuid.UUID(trace_id)))
+                    self.seconds.append(took)
+                    self.pids.add(int(body))
             except (OSError, http.client.HTTPException):
                 self.failures += 1
                 if connection is not None:
@@ -250,7 +123,7 @@ class Served:
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.process, self.port, self.log = process, port, log
 
-    def end(self, number: int = signal.SIGTERM, timeout_s: float = 25.0) -> int:
+    def end(self, number: int = signal.SIGTERM, timeout_s: float = PATIENCE_S) -> int:
         """Signal it and wait for its end."""
         self.process.send_signal(number)
         return self.process.wait(timeout_s)
@@ -292,7 +165,7 @@ def serving(
             assert process.poll() is None, log.read_text(errors="replace")[-3000:]
             return listens(port)
 
-        eventually(ready, 40, f"{server} did not start: {log.read_text(errors='replace')[-2000:]}")
+        eventually(ready, what=f"{server} did not start: {log.read_text(errors='replace')[-2000:]}")
         yield Served(process, port, log)
     finally:
         for pid in [process.pid, *tree(process.pid)]:
@@ -302,7 +175,7 @@ def serving(
 
 
 def cli(
-    home: Path, *arguments: str, receiver: Receiver | None = None, timeout_s: float = 60, **more: Any
+    home: Path, *arguments: str, receiver: Receiver | None = None, timeout_s: float = PATIENCE_S, **more: Any
 ) -> subprocess.CompletedProcess[str]:
     """`spanline …` as a process."""
     return subprocess.run(
@@ -311,9 +184,9 @@ def cli(
     )  # fmt: skip
 
 
-def rest_delivered(home: Path, receiver: Receiver) -> None:
-    """Deliver what is left, as the next start would."""
-    done = cli(home, "relay", "--once", "--timeout", "40", receiver=receiver)
+def rest_delivered(home: Path, receiver: Receiver, **more: Any) -> None:
+    """Deliver what is left, as the next start would; `more` are variables."""
+    done = cli(home, "relay", "--once", "--timeout", "40", receiver=receiver, **more)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -333,6 +206,10 @@ def lost(runs: Sequence[str], receiver: Receiver, home: Path) -> tuple[int, int]
     """How many of these runs the receiver, and the ledger, have not got."""
     there, kept = receiver.over(), in_ledger(home)
     assert all(count == 1 for count in kept.values()), "a run twice in the ledger"
+    with contextlib.closing(sqlite3.connect(f"file:{home / 'ledger.db'}?mode=ro", uri=True)) as ledger:
+        told = ledger.execute("SELECT artifact, role, sum(runs) FROM uses GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+        borne_out = ledger.execute("SELECT artifact, role, count(*) FROM edges GROUP BY 1, 2 ORDER BY 1, 2").fetchall()
+        assert told == borne_out, "a count that its rows do not bear out"
     return sum(run not in there for run in runs), sum(run not in kept for run in runs)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stand import ROUNDS, Load, Receiver, cli, environ, eventually, lost, rest_delivered, serving
+from tests.faults.stand import PATIENCE_S, ROUNDS, Load, Receiver, cli, environ, eventually, lost, rest_delivered, serving
 from tests.requirements import require
 
 pytestmark = pytest.mark.timeout(150)
@@ -49,11 +49,13 @@ def test_nothing_is_lost_and_everything_is_in_order(mode: str, relay: str, home:
             recover(receiver, mode)
             load.until(len(load.runs) + 30)
         assert load.failures == 0
-        eventually(lambda: set(load.runs) <= receiver.over(), 45, f"not all arrived after {mode}")
+        eventually(lambda: set(load.runs) <= receiver.over(), what=f"not all arrived after {mode}")
         served.end()
     rest_delivered(home, receiver)
     assert lost(load.runs, receiver, home) == (0, 0)
     receiver.in_order()
+    if mode != "hang":  # what nobody answers any more may still hang there
+        assert receiver.most == 1, "one connection a consumer, one request at a time"
 
 
 def test_an_outage_over_a_restart_loses_nothing(home: Path, receiver: Receiver) -> None:
@@ -64,10 +66,10 @@ def test_an_outage_over_a_restart_loses_nothing(home: Path, receiver: Receiver) 
             load.until(100)
         began = time.monotonic()
         served.end()
-        assert time.monotonic() - began < 12, "a backend that is away must not hold the end up"
+        assert time.monotonic() - began < 20, "a backend that is away must not hold the end up"
     receiver.start()
     with serving("uvicorn", home, environ(home, receiver)) as served:
-        eventually(lambda: set(load.runs) <= receiver.over(), 30)
+        eventually(lambda: set(load.runs) <= receiver.over())
         served.end()
     assert lost(load.runs, receiver, home) == (0, 0)
     receiver.in_order()
@@ -113,10 +115,10 @@ def test_no_system_call_towards_a_backend_on_the_serving_thread(home: Path, rece
     with serving("uvicorn", home, environ(home, receiver), before=strace) as served:
         with Load(served.port) as load:
             load.until(60)
-        eventually(lambda: set(load.runs) <= receiver.over(), 40)
+        eventually(lambda: set(load.runs) <= receiver.over())
         for pid in children(served.process.pid):
             subprocess.run(["kill", str(pid)], check=False)
-        served.process.wait(25)
+        served.process.wait(PATIENCE_S)
     lines = trace.read_text(errors="replace").splitlines()
     accepting = {line.split()[0] for line in lines if re.search(r"\baccept4?\(", line)}
     assert accepting
@@ -151,7 +153,7 @@ def test_what_is_refused_is_parked_listed_and_retried_by_command(status: int, ho
     with serving("uvicorn", home, environ(home, receiver)) as served:
         with Load(served.port) as load:
             load.until(40)
-        eventually(lambda: set(load.runs) - refused <= receiver.over(), 30, "others were held up")
+        eventually(lambda: set(load.runs) - refused <= receiver.over(), what="others were held up")
         served.end()
     rest_delivered(home, receiver)
     listed = cli(home, "journal", "parked", "--json").stdout
@@ -170,15 +172,16 @@ def test_what_is_refused_is_parked_listed_and_retried_by_command(status: int, ho
 def test_retry_after_is_honoured(status: int, form: str, home: Path, receiver: Receiver) -> None:
     """Nobody comes back before the time that the backend asked for."""
     receiver.mode = status
-    receiver.headers = {"retry-after": "3" if form == "seconds" else formatdate(time.time() + 4, usegmt=True)}
+    # A date has whole seconds: at least two from now.
+    receiver.headers = {"retry-after": "2" if form == "seconds" else lambda: formatdate(time.time() + 3, usegmt=True)}
     with serving("uvicorn", home, environ(home, receiver)) as served:
         with Load(served.port) as load:
             load.until(20)
         first = eventually(lambda: receiver.tried[:1])[0][0]
-        eventually(lambda: len(receiver.tried) > 1, 20)
+        eventually(lambda: len(receiver.tried) > 1)
         receiver.mode = "up"
-        assert receiver.tried[1][0] - first >= (2.9 if form == "seconds" else 2.0)
-        eventually(lambda: set(load.runs) <= receiver.over(), 30)
+        assert receiver.tried[1][0] - first >= 1.9
+        eventually(lambda: set(load.runs) <= receiver.over())
         served.end()
     assert lost(load.runs, receiver, home) == (0, 0)
     receiver.in_order()
@@ -204,7 +207,7 @@ def test_a_poison_event_among_good_ones(home: Path, receiver: Receiver) -> None:
     with serving("uvicorn", home, environ(home, receiver)) as served:
         with Load(served.port) as load:
             load.until(60)
-        eventually(lambda: set(load.runs) - set(poison) <= receiver.over(), 30)
+        eventually(lambda: set(load.runs) - set(poison) <= receiver.over())
         served.end()
     assert len(attempts) == 2
     parked = cli(home, "journal", "parked").stdout
@@ -229,7 +232,7 @@ def test_an_answer_that_is_no_http_is_tried_twice_and_parked(home: Path, receive
     with serving("uvicorn", home, environ(home, receiver)) as served:
         with Load(served.port) as load:
             load.until(60)
-        eventually(lambda: set(load.runs) - set(poison) <= receiver.over(), 30)
+        eventually(lambda: set(load.runs) - set(poison) <= receiver.over())
         served.end()
     assert len(attempts) == 2
     items = json.loads(cli(home, "journal", "parked", "--json").stdout)["items"]

@@ -37,7 +37,7 @@ def numbers(directory: Path) -> list[int]:
     return found
 
 
-def eventually(check: Callable[[], object], timeout_s: float = 20.0) -> None:
+def eventually(check: Callable[[], object], timeout_s: float = 40.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not check():
         assert time.monotonic() < deadline, "not in time"

@@ -81,7 +81,7 @@ def test_a_relay_in_the_app_that_is_killed_with_it(home: Path, receiver: Receive
             kill(served.process)
         answered += load.runs
     with serving("uvicorn", home, environ(home, receiver)) as served:
-        eventually(lambda: len(set(answered) - receiver.over()) <= 4 * ROUNDS, 40, "the next start did not deliver")
+        eventually(lambda: len(set(answered) - receiver.over()) <= 4 * ROUNDS, what="the next start did not deliver")
         served.end()
     rest_delivered(home, receiver)
     assert max(lost(answered, receiver, home)) <= 4 * ROUNDS
@@ -98,7 +98,7 @@ def test_two_apps_eight_workers_and_three_relays_on_one_journal(home: Path, rece
         ]
         for _ in range(3):
             stack.enter_context(relaying(home, receiver))
-        loads = [Load(served.port, keep=False) for served in apps]
+        loads = [Load(served.port, keep=False, pause_s=0.02) for served in apps]
         with loads[0], loads[1]:
             for load in loads:
                 load.until(60, 60)
@@ -106,7 +106,7 @@ def test_two_apps_eight_workers_and_three_relays_on_one_journal(home: Path, rece
             os.kill(leader, signal.SIGKILL)
             killed = time.monotonic()
             seen = len(receiver.events)
-            eventually(lambda: len(receiver.events) > seen + 10, 20, "nobody took over")
+            eventually(lambda: len(receiver.events) > seen + 10, what="nobody took over")
             assert time.monotonic() - killed < 5
             assert leader_of(home / "journal" / "fees", "openlineage") != leader
         answered = [run for load in loads for run in load.runs]

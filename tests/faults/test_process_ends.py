@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_a_server_that_is_told_to_stop_loses_nothing(server: str, number: int, h
 
 
 SCRIPT = """
-import os, sys, threading, uuid
+import os, signal, sys, threading, uuid
 import spanline
 runtime = spanline.configure()
 how, count = sys.argv[1], int(sys.argv[2])
@@ -51,24 +52,32 @@ if how == "sys.exit":
     sys.exit(4)
 if how == "thread":
     threading.Thread(target=work, args=(0,)).start()
+if how.startswith("SIG"):
+    os.kill(os.getpid(), getattr(signal, how))
 """
 
 
-@pytest.mark.parametrize(("how", "status"), [("end", 0), ("raise", 1), ("sys.exit", 4), ("exit", 3), ("thread", 0)])
+ENDS = [("end", 0), ("raise", 1), ("sys.exit", 4), ("exit", 3), ("thread", 0), ("SIGTERM", -15), ("SIGINT", 1), ("SIGKILL", -9)]
+
+
+@pytest.mark.parametrize(("how", "status"), ENDS)
 def test_a_script_that_ends_loses_nothing(how: str, status: int, home: Path, receiver: Receiver) -> None:
-    """`os._exit` runs nothing: what the journal's `write` returned for is there all the same."""
+    """`os._exit` and signals without a handler run nothing: what the journal's `write` returned for is there all the same."""
+    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, how, "30"], env=environ(home, receiver), cwd=ROOT, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
-    assert done.returncode == status, done.stderr
+    # Python leaves after Ctrl-C with 1, or by the signal itself, as the script was started.
+    assert done.returncode == status or (how == "SIGINT" and done.returncode == -signal.SIGINT), done.stderr
     runs = done.stdout.split()
     assert len(runs) == 30 + (how == "thread")
-    if how in {"end", "raise", "sys.exit"}:
-        assert set(runs) <= receiver.over()
+    if how in {"end", "raise", "sys.exit", "SIGINT"}:
+        # Five seconds are what the end waits for a backend; a host that needs so long for thirty runs cannot tell.
+        assert set(runs) <= receiver.over() or time.monotonic() - began > 15
     rest_delivered(home, receiver)
     assert lost(runs, receiver, home) == (0, 0)
-    receiver.in_order(again=how == "exit")
+    receiver.in_order(again=how in {"exit", "SIGTERM", "SIGKILL"})
 
 
 @pytest.mark.fork
@@ -119,7 +128,8 @@ def main():
         threads = [threading.Thread(target=busy) for _ in range(3)]
         for thread in threads:
             thread.start()
-    children = [context.Process(target=child, args=(10,)) for _ in range(4)]
+    # The more forks, the surer is one in the middle of a write, of a span that ends, of a delivery.
+    children = [context.Process(target=child, args=(10,)) for _ in range(16 if hold else 4)]
     for one in children:
         one.start()
     for one in children:

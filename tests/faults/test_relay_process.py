@@ -59,7 +59,7 @@ def test_it_dies_with_its_killed_parent(home: Path, receiver: Receiver) -> None:
         eventually(lambda: receiver.tried)
         served.process.kill()
         served.process.wait()
-        eventually(lambda: not commandline(child), 10, "an orphan is left")
+        eventually(lambda: not commandline(child), what="an orphan is left")
     receiver.mode = "up"
     rest_delivered(home, receiver)
     assert lost(load.runs, receiver, home) == (0, 0)
@@ -73,7 +73,7 @@ def test_it_is_started_again(home: Path, receiver: Receiver) -> None:
             os.kill(child, signal.SIGKILL)
             killed = time.monotonic()
             known = set(receiver.over())
-            eventually(lambda: len(receiver.over() - known) > 5, 15)
+            eventually(lambda: len(receiver.over() - known) > 5)
             assert relays(served.process.pid) != [child]
         print(f"again after {time.monotonic() - killed:.1f} s")
         eventually(lambda: set(load.runs) <= receiver.over())
@@ -92,11 +92,11 @@ def test_four_workers_have_one_and_another_worker_takes_over(home: Path, receive
             owner = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
             assert owner in tree(served.process.pid)
             os.kill(owner, signal.SIGKILL)
-            eventually(lambda: not commandline(child), 10)
-            (other,) = eventually(lambda: relays(served.process.pid), 15)
+            eventually(lambda: not commandline(child))
+            (other,) = eventually(lambda: relays(served.process.pid))
             assert other != child
             load.until(len(load.runs) + 50)
-        eventually(lambda: len(set(load.runs) - receiver.over()) <= load.clients, 20)
+        eventually(lambda: len(set(load.runs) - receiver.over()) <= load.clients)
         served.end()
     rest_delivered(home, receiver)
     assert max(lost(load.runs, receiver, home)) <= load.clients

@@ -78,7 +78,7 @@ def test_a_consumer_that_is_away_and_one_that_refuses(served: list[str], home: P
     receiver.stop()
     began = time.monotonic()
     found = counts(home, receiver, "--since", "10m", "--timeout", "1", status=1)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
     assert found["openlineage"] == {"sent": 0, "parked": 0, "left": len(served)}
     receiver.start()
     receiver.status = lambda event: 422 if event["run"]["runId"] == served[3] else 201

@@ -50,7 +50,7 @@ def test_one_scrape_shows_all_workers(server: str, home: Path, receiver: Receive
     env = environ(home, receiver, PROMETHEUS_MULTIPROC_DIR=folder)
     with serving(server, home, env, *WORKERS[server]) as served:
         with Load(served.port, clients=6, keep=False) as load:
-            eventually(lambda: len(load.pids) >= 2 and len(load.runs) >= 60, 60)
+            eventually(lambda: len(load.pids) >= 2 and len(load.runs) >= 60)
         runs = len(load.runs)
         for _ in range(4):  # whichever worker answers
             found = scrape(served.port)
@@ -81,13 +81,13 @@ def test_a_dead_workers_counters_stay_and_its_gauges_go(home: Path, receiver: Re
     env = environ(home, receiver, PROMETHEUS_MULTIPROC_DIR=folder)
     with serving("gunicorn", home, env, "-w", "3") as served:
         with Load(served.port, clients=6, keep=False) as load:
-            eventually(lambda: len(load.pids) == 3 and len(load.runs) >= 60, 60)
+            eventually(lambda: len(load.pids) == 3 and len(load.runs) >= 60)
         runs = len(load.runs)
         held, worker = hold(served)
         # Its exemplars are written by then, a second at most after they were seen.
         eventually(lambda: (folder / f"{worker}.exemplars.json").exists())
         os.kill(worker, signal.SIGKILL)
-        eventually(lambda: value(served.port, "llm_requests_in_flight") == 0, 20, "a dead worker's request is in flight for ever")
+        eventually(lambda: value(served.port, "llm_requests_in_flight") == 0, what="a dead worker's request is in flight for ever")
         assert not list(folder.glob(f"gauge_live*_{worker}.db"))
         assert value(served.port, *REQUESTS[:1], **dict(REQUESTS[1])) == runs
         assert scrape(served.port)[TOKENS][0] >= runs * 10
@@ -128,7 +128,7 @@ def sockets(pid: int) -> set[str]:
 @pytest.mark.parametrize("server", ["gunicorn", "uvicorn", "hypercorn"])
 def test_several_workers_without_the_folder_are_warned_of(server: str, home: Path, receiver: Receiver) -> None:
     with serving(server, home, environ(home, receiver), *WORKERS[server]) as served:
-        eventually(lambda: "has several workers" in served.log.read_text(), 30)
+        eventually(lambda: "has several workers" in served.log.read_text())
         served.end()
     # What a scrape would show is said once by each of them.
     assert served.log.read_text().count("has several workers") <= 3

@@ -26,6 +26,9 @@ BUSY_TIMEOUT_MS = 15_000
 CHECKED_BYTES = 16 << 20
 """A SQLite file up to this size is checked whole when opened; a larger one shows damage when it is read."""
 
+_REFUSES_ALL = frozenset({"25006", "42501", "42P01"})
+"""PostgreSQL may be read but not written (a fail-over), lacks a privilege, or its tables are away (a restore): no event is to blame."""
+
 # A forked child must neither use nor close the connections of its parent: they are kept here, untouched.
 _abandoned: list[Pool] = []
 _open: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -142,6 +145,8 @@ class Database:
         except DatabaseError as error:
             if _is_corrupt(error):
                 raise LedgerError(_corrupt(self.place)) from error
+            if getattr(error.orig, "sqlstate", None) in _REFUSES_ALL:
+                raise LedgerError(_words(self.place, error)) from error
             raise
 
 

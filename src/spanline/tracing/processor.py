@@ -52,10 +52,13 @@ class LineageSpanProcessor(SpanProcessor):
                     # The parent has ended (a background task): the run that claimed the trace, unless it is forgotten.
                     run = self.held(parent.trace_id)
                 if run is not None:
-                    run.open_spans += 1
-                    RUN_OF_SPAN[span.get_span_context().span_id] = run
+                    span_id = span.get_span_context().span_id
+                    if span_id not in RUN_OF_SPAN:  # else another processor of this provider has it
+                        run.open_spans += 1
+                        RUN_OF_SPAN[span_id] = run
                     return
-            self._begin(span)
+            if span.get_span_context().span_id not in RUN_OF_SPAN:
+                self._begin(span)
         except Exception as error:  # noqa: BLE001  a guard on the hot path: a context manager would cost as much as the work
             report("processor.on_start", error)
 
@@ -72,6 +75,8 @@ class LineageSpanProcessor(SpanProcessor):
             root = span_id == run.span_id
             if not root:
                 del RUN_OF_SPAN[span_id]
+            elif run.span is None:
+                return  # it has ended already: a processor that was added twice, or two of them
             run.open_spans -= 1
             told = self._read(run, span, span_id)
             if root:
