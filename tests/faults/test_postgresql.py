@@ -113,7 +113,7 @@ def rest(home: Path, receiver: Receiver, server: Server, name: str) -> None:
 def test_it_goes_away_under_load_and_comes_back(relay: str, server: Server, name: str, home: Path, receiver: Receiver) -> None:
     """Requests are served, the other consumer is not held up, and the same app goes on by itself."""
     with serving("uvicorn", home, variables(home, receiver, server, name, SPANLINE_RELAY=relay)) as served:
-        with Load(served.port, pause_s=0.01) as load:
+        with Load(served.port, pause_s=0.05) as load:
             load.until(40)
             eventually(lambda: in_postgresql(server, name))
             server.away()
@@ -150,7 +150,7 @@ def test_it_is_away_when_the_app_starts_and_when_it_stops(server: Server, name: 
 def test_its_backend_is_killed_in_mid_transaction(server: Server, name: str, home: Path, receiver: Receiver) -> None:
     """`kill -9` of the process that serves our connection: PostgreSQL ends all the others too, and recovers."""
     with serving("uvicorn", home, variables(home, receiver, server, name)) as served:
-        with Load(served.port, pause_s=0.01) as load:
+        with Load(served.port, pause_s=0.05) as load:
             for _ in range(2):
                 load.until(len(load.runs) + 30)
                 with locked(server, name):
@@ -187,7 +187,7 @@ def test_we_are_killed_in_mid_transaction(server: Server, name: str, home: Path,
 def test_it_may_be_read_for_a_while_but_not_written(server: Server, name: str, home: Path, receiver: Receiver) -> None:
     """As during a fail-over: nothing is parked, since nothing is wrong with any event."""
     with serving("uvicorn", home, variables(home, receiver, server, name)) as served:
-        with Load(served.port, pause_s=0.01) as load:
+        with Load(served.port, pause_s=0.05) as load:
             load.until(30)
             eventually(lambda: in_postgresql(server, name))
             server.postgres.psql("postgres", f"ALTER DATABASE {name} SET default_transaction_read_only = on")

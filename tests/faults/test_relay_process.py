@@ -86,7 +86,8 @@ def test_it_is_started_again(home: Path, receiver: Receiver) -> None:
 def test_four_workers_have_one_and_another_worker_takes_over(home: Path, receiver: Receiver) -> None:
     env = environ(home, receiver, SPANLINE_RELAY="process")
     with serving("gunicorn", home, env, "--preload", "-w", "4") as served:
-        with Load(served.port, clients=6, keep=False) as load:
+        # The relay is nice to its app: one that takes all there is would be made to wait for.
+        with Load(served.port, clients=6, keep=False, pause_s=0.05) as load:
             load.until(100)
             (child,) = eventually(lambda: relays(served.process.pid))
             owner = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[1])
