@@ -75,6 +75,24 @@ def test_downstream_of_the_raw_data_reaches_the_answers(ledger):
     assert ids(ledger.lineage("corpus:fees", direction="up")) == {f"run:{raw}", f"run:{corpus.run_id}"}
 
 
+def test_a_direction_shows_that_side_only(ledger):
+    _, _, indexing, _ = fill(ledger)
+    run = f"run:{indexing.run_id}"
+    up, down, both = (ledger.lineage(run, direction=direction) for direction in ("up", "down", "both"))
+    index_ = next(node for node in ids(down, "artifact") if node.startswith("index:"))
+    assert index_ not in ids(up, "artifact")
+    assert "corpus:fees@2026-11-01" in ids(up, "artifact") - ids(down, "artifact")
+    for graph, near, far in ((up, "to", "from"), (down, "from", "to")):
+        reached, before = {run}, 0
+        while before < len(reached):
+            before = len(reached)
+            reached |= {edge[far] for edge in graph["edges"] if edge[near] in reached}
+        assert reached == {node["id"] for node in graph["nodes"]}
+    assert {node["id"] for node in both["nodes"]} == {node["id"] for graph in (up, down) for node in graph["nodes"]}
+    # What another run used beside it is on neither side.
+    assert ids(ledger.lineage("prompt:fees@v7"), "artifact") == {"prompt:fees@v7", "flow:responses.fee-assistant"}
+
+
 def test_depth_counts_runs_and_says_when_there_is_more(ledger):
     raw, corpus, indexing, answers = fill(ledger)
     answer = answers[0].run_id

@@ -143,7 +143,12 @@ def test_filters(ledger):
     assert found(artifact="prompt:fees@v7") == [3, 2, 0]
     assert found(artifact="prompt:fees@v7", job=JOB, outcome="aborted") == [2]
     assert found(artifact="index:fees_corpus@c2", tag="case:1") == [2]
+    assert found(artifact="prompts/fees@v7") == [3, 2, 0]
+    assert found(artifact="prompts/fees") == [3, 2, 1, 0]
     assert found(artifact="index:unknown") == []
+    assert found(artifact="release:another-service@1.4.2") == []
+    with pytest.raises(ValueError, match="is a run"):
+        found(artifact=f"run:{ledger.runs()['items'][0]['runId']}")
     assert found(artifact="release:fee-assistant@1.4.2") == [3, 2, 1, 0]
     assert found(artifact=f"code:fees@{'a' * 40}", limit=2) == [3, 2]
     assert found(tag="case:1") == found(tag="case=1") == [2, 0]

@@ -111,7 +111,7 @@ class _Graph:
         seen = {row.run for row in level}
         for far in range(max(depth, 0) + 1):
             made: dict[int, None] = {}
-            self._show(level)
+            self._show(level, INPUT)
             by_key = {row.run: row for row in level}
             for edge in edges_of(self.connection, by_key, INPUT):
                 found = producer(self.connection, edge.artifact, by_key[edge.run]) if edge.artifact.kind != "flow" else None
@@ -138,7 +138,7 @@ class _Graph:
             depth -= 1
         seen = {row.run for row in level}
         for far in range(max(depth, 0) + 1):
-            self._show(level)
+            self._show(level, OUTPUT)
             after: dict[int, None] = {}
             by_key = {row.run: row for row in level}
             for edge in edges_of(self.connection, by_key, OUTPUT):
@@ -236,12 +236,12 @@ class _Graph:
         if known is None or (join and ("join" not in known or evidence > EVIDENCE.index(known["evidence"]))):
             self.edges[key] = {"from": start, "to": end, "role": role, "evidence": EVIDENCE[evidence], **({"join": join} if join else {})}
 
-    def _show(self, level: Sequence[Row]) -> None:
-        """All artifacts of some runs."""
+    def _show(self, level: Sequence[Row], role: int) -> None:
+        """What some runs used, on the way up; what they made, on the way down."""
         by_key = {row.run: self.add_run(row) for row in level}
-        for edge in edges_of(self.connection, by_key):
+        for edge in edges_of(self.connection, by_key, role):
             run, artifact = by_key[edge.run], self.add_artifact(edge.artifact)
-            if edge.role == INPUT:
+            if role == INPUT:
                 self.add_edge(artifact, run, "input", edge.evidence)
             else:
                 self.add_edge(run, artifact, "output", edge.evidence)

@@ -15,11 +15,11 @@ from spanline.errors import UnknownReference
 from spanline.ledger.conflicts import dashed
 from spanline.ledger.documents import part
 from spanline.ledger.facts import INPUT, OUTPUT, STATUSES, facts_of, term
-from spanline.ledger.lookup import Row, artifact_keys, chunks, merged, rows_by_key
-from spanline.ledger.refs import job_keys
-from spanline.ledger.schema import artifacts, edges, label_digests, labels, releases, runs, terms
+from spanline.ledger.lookup import Row, chunks, merged, rows_by_key
+from spanline.ledger.refs import find, job_keys
+from spanline.ledger.schema import artifacts, edges, label_digests, labels, runs, terms
 from spanline.ledger.view import gaps_of_document, moment, summary
-from spanline.naming import Ref, parse_ref
+from spanline.naming import clean
 from spanline.times import parse_rfc3339
 
 COUNTED = 10_000
@@ -61,7 +61,7 @@ def runs_page(
     # What narrows most leads; the others are asked of each run that it leads to.
     drivers: list[Driver] | None = None
     if artifact is not None:
-        drivers = _using(connection, parse_ref(artifact))
+        drivers = _using(connection, artifact)
     named = [term(kind, digest) for kind, digest in whose.items()]
     if tag is not None:
         named.append(term("tag", _tag(tag)))
@@ -181,15 +181,18 @@ def _item(row: Row) -> dict[str, Any]:
     }
 
 
-def _using(connection: Connection, ref: Ref) -> list[Driver]:
-    """What a run must be, to have used or made an artifact: one condition for each version, digest and role."""
-    if ref.kind in ("release", "code"):
-        column, name = (releases.c.name, releases.c.service) if ref.kind == "release" else (releases.c.code_revision, releases.c.repository)
-        query = select(releases.c.release).where(column == ref.version if ref.version else name == ref.name)
-        own = [(runs.c.run, [runs.c.release == key]) for key in connection.scalars(query.limit(500))]
-    else:
-        own = []
-    keys = artifact_keys(connection, ref)
+def _using(connection: Connection, text: str) -> list[Driver]:
+    """What a run must be, to have used or made what a reference means: one condition for each version, digest and role."""
+    if ":" not in text and "/" not in text:
+        raise ValueError(f"not a reference: {clean(text)!r}; expected kind:name@version, such as prompt:fees@v7")
+    try:
+        target = find(connection, text)
+    except UnknownReference:
+        return []
+    if target.runs:
+        raise ValueError(f"{clean(text)} is a run: runs are filtered by an artifact or a release, such as prompt:fees@v7")
+    own: list[Driver] = [(runs.c.run, [runs.c.release == key]) for key in target.releases[:500]]
+    keys = [entry.key for entry in target.artifacts]
     return own + [(edges.c.run, [edges.c.artifact == key, edges.c.role == role]) for key in keys for role in (INPUT, OUTPUT)]
 
 

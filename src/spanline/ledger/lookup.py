@@ -10,9 +10,8 @@ from sqlalchemy import Connection, Select, or_, select
 
 from spanline.ledger.documents import Document, merge
 from spanline.ledger.facts import term
-from spanline.ledger.schema import artifacts, jobs, releases, runs, terms
+from spanline.ledger.schema import jobs, releases, runs, terms
 from spanline.ledger.store import documents_of
-from spanline.naming import Ref
 
 MAX_FAMILY = 500
 """Runs below one run that are looked at."""
@@ -119,16 +118,6 @@ def family(connection: Connection, row: Row) -> list[Row]:
 def merged(connection: Connection, keys: Sequence[int]) -> dict[int, Document]:
     """The merged document of each run."""
     return {run: merge(some) for run, some in documents_of(connection, keys).items()}
-
-
-def artifact_keys(connection: Connection, ref: Ref, *, namespace: str | None = None) -> list[int]:
-    """Keys of all artifacts that a reference means: every digest of a version, every version of a name."""
-    query = select(artifacts.c.artifact).where(artifacts.c.kind == ref.kind, artifacts.c.name == ref.name)
-    if ref.version is not None:
-        query = query.where(artifacts.c.version == ref.version)
-    if namespace is not None:
-        query = query.where(artifacts.c.namespace == namespace)
-    return list(connection.scalars(query.order_by(artifacts.c.first_us.desc()).limit(MAX_VERSIONS)))
 
 
 def chunks(keys: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:

@@ -136,10 +136,11 @@ def release_keys(connection: Connection, kind: str, name: str, version: str | No
         if version is not None:
             query = query.where(or_(releases.c.name == version, releases.c.image_digest == version))
         query = query.where(releases.c.service == name)
+    elif version is not None:
+        # A revision is of one repository, however that is spelled.
+        query = query.where(releases.c.code_revision == version)
     else:
         query = query.where(or_(releases.c.repository == name, releases.c.service == name))
-        if version is not None:
-            query = query.where(releases.c.code_revision == version)
     return list(connection.scalars(query.order_by(releases.c.first_us.desc()).limit(_FEW)))
 
 
