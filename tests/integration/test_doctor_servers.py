@@ -91,7 +91,7 @@ def test_a_real_prometheus_with_and_without_exemplar_storage(tmp_path: Path, exe
         assert found.levels == ["ok", "note"], "it has nothing of ours yet"
         assert "no llm_latency_seconds" in found[1][1]
     else:
-        assert found.levels == ["ok", "warn"]
+        assert found.levels == ["ok", "broken"]
         assert "keeps no exemplars" in found[1][1]
         assert found[1][2] == "start it with --enable-feature=exemplar-storage"
 
@@ -134,7 +134,7 @@ def test_grpc_where_http_is_spoken(jaeger: Jaeger) -> None:
 
 def test_a_jaeger_that_is_down() -> None:
     ((level, message, hint),) = doctor(SPANLINE_JAEGER_URL=f"http://127.0.0.1:{free_port()}")
-    assert (level, message.endswith("does not answer: connection refused")) == ("warn", True)
+    assert (level, message.endswith("does not answer: connection refused")) == ("broken", True)
     assert "The application is not affected." in hint
 
 
@@ -172,13 +172,13 @@ def test_a_base_url_that_is_right(runs: Callable[..., str]) -> None:
 def test_a_base_url_that_is_another_site(answer: tuple[int, str, str]) -> None:
     with answering(default=answer) as (url, _):
         ((level, message, hint),) = doctor(SPANLINE_BASE_URL=url)
-    assert (level, "where a run page should be" in message) == ("warn", True)
+    assert (level, "where a run page should be" in message) == ("broken", True)
     assert "path prefix" in hint
 
 
 def test_a_base_url_with_the_path_of_a_page(runs: Callable[..., str]) -> None:
     ((level, _, hint),) = doctor(SPANLINE_BASE_URL=f"{runs()}/r")
-    assert (level, "without /r" in hint) == ("warn", True)
+    assert (level, "without /r" in hint) == ("broken", True)
 
 
 def test_a_central_server(runs: Callable[..., str]) -> None:
@@ -221,7 +221,7 @@ def test_a_web_page_is_told_apart_with_the_port_to_take() -> None:
     assert "port 5000" in hint
     with answering(default=(404, "application/json", '{"code":404}')) as (url, _):
         ((level, message, hint),) = doctor(SPANLINE_MARQUEZ_URL=url)
-    assert (level, "no web page" in message, "port 3000" in hint) == ("warn", True, True)
+    assert (level, "no web page" in message, "port 3000" in hint) == ("broken", True, True)
 
 
 def test_a_url_that_has_the_path_already() -> None:
@@ -247,7 +247,7 @@ def test_the_api_key_is_sent_and_never_shown(tmp_path: Path) -> None:
     [
         ((200, "application/json", '{"database":"ok","version":"13.2.0"}'), ["ok"]),
         ((200, "application/json", '{"database":"ok","version":"11.1.0"}'), ["ok", "note"]),
-        (HTML, ["warn"]), ((503, "application/json", '{"database":"failing"}'), ["warn"]), ((404, "text/plain", ""), ["warn"]),
+        (HTML, ["broken"]), ((503, "application/json", '{"database":"failing"}'), ["broken"]), ((404, "text/plain", ""), ["broken"]),
     ],
 )  # fmt: skip
 def test_grafana(answer: tuple[int, str, str], levels: list[str]) -> None:

@@ -91,8 +91,10 @@ def test_an_unwritable_state_folder_is_broken(tmp_path: Path) -> None:
 
 def test_endpoints_that_answer_and_that_do_not(answering: str, free_port: int) -> None:
     code, document = doctor(OPENLINEAGE_URL=answering, SPANLINE_JAEGER_URL=f"http://127.0.0.1:{free_port}")
-    assert code == 0
-    assert {level for level, _ in levels(document, "endpoints")} == {"ok", "warn"}
+    assert code == 1
+    assert {level for level, _ in levels(document, "endpoints")} == {"ok", "broken"}
+    code, document = doctor(SPANLINE_JAEGER_URL="http://jaeger.invalid:16686")
+    assert (code, [level for level, _ in levels(document, "endpoints")]) == (0, ["warn"]), "browsers may know this host"
     code, document = doctor(OPENLINEAGE_URL=f"http://user:pass@127.0.0.1:{free_port}")
     assert code == 1
     ((level, message),) = levels(document, "endpoints")

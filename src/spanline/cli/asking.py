@@ -11,10 +11,19 @@ import urllib3
 
 TIMEOUT_S = 1.5
 _MOST = 256 * 1024
+_UNSEEN = frozenset({"NameResolutionError", "ConnectTimeoutError"})
 
 
 class Unreachable(Exception):
-    """No answer; the text says why in a few words."""
+    """No answer; the text says why in a few words.
+
+    Attributes:
+        unseen: Nothing of it is to be seen from here: no such host, or silence. A browser elsewhere may reach it all the same.
+    """
+
+    def __init__(self, why: str, *, unseen: bool = False) -> None:
+        super().__init__(why)
+        self.unseen = unseen
 
 
 class Answer(NamedTuple):
@@ -80,7 +89,7 @@ class Asker:
             finally:
                 response.close()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise Unreachable(_why(error)) from error
+            raise Unreachable(_why(error), unseen=type(_cause(error)).__name__ in _UNSEEN) from error
         kind = str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
         return Answer(response.status, kind, content)
 
@@ -98,8 +107,7 @@ def shown(url: str) -> str:
 
 def _why(error: BaseException) -> str:
     """The kind of failure. Texts of urllib3 hold the URL, and that may hold a password."""
-    cause = getattr(error, "reason", None)
-    found = cause if isinstance(cause, BaseException) else error
+    found = _cause(error)
     words = {
         "NameResolutionError": "no such host",
         "NewConnectionError": "connection refused",
@@ -112,3 +120,8 @@ def _why(error: BaseException) -> str:
     if type(found).__name__ == "NewConnectionError" and isinstance(inner, OSError) and inner.strerror:
         return inner.strerror.lower()
     return words.get(type(found).__name__, type(found).__name__)
+
+
+def _cause(error: BaseException) -> BaseException:
+    cause = getattr(error, "reason", None)
+    return cause if isinstance(cause, BaseException) else error

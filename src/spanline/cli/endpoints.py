@@ -17,7 +17,7 @@ from spanline.transports.http import HttpTransport
 
 
 class Endpoint(NamedTuple):
-    """What is asked: its name, its address, how bad it is when nothing answers, and the questions."""
+    """What is asked: its name, its address, how bad it is when nothing of it is to be seen, and the questions."""
 
     name: str
     url: str
@@ -33,7 +33,7 @@ def endpoints(settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
     spans = target(environ)
     if spans is not None and "traces" in settings.features and not settings.disabled:
         found.append(Endpoint(spans.variable, spans.given, "broken", otlp(spans, environ)))
-    # People open these in their browser; this host need not reach them.
+    # People open these in their browser; this host need not reach them. What it reaches must be what it should be.
     for name, url, probe in (
         ("SPANLINE_JAEGER_URL", settings.jaeger_url, probes.jaeger),
         ("SPANLINE_GRAFANA_URL", settings.grafana_url, probes.grafana),
@@ -44,9 +44,7 @@ def endpoints(settings: Settings, environ: Mapping[str, str]) -> list[Endpoint]:
         if url:
             found.append(Endpoint(name, url, "warn", probe(url)))
     if settings.mlflow_url:
-        found.append(
-            Endpoint("SPANLINE_MLFLOW_URL", settings.mlflow_url, "warn", probes.other("SPANLINE_MLFLOW_URL", settings.mlflow_url, "warn"))
-        )
+        found.append(Endpoint("SPANLINE_MLFLOW_URL", settings.mlflow_url, "warn", probes.other("SPANLINE_MLFLOW_URL", settings.mlflow_url)))
     return found
 
 

@@ -88,7 +88,7 @@ def jaeger(url: str) -> Probe:
         elif answer.status in {401, 403}:
             yield _ok(f"{name} answers, to people who sign in")
         else:
-            yield _warn(
+            yield _broken(
                 f"{name} answers with {answer.word} where Jaeger lists services",
                 f"is it Jaeger's UI (port 16686 by default), with its path prefix? {_UNAFFECTED}",
             )
@@ -104,7 +104,7 @@ def grafana(url: str) -> Probe:
         answer = asker.get(f"{url}/api/health")
         found = answer.mapping()
         if answer.status >= 500:
-            yield _warn(f"{name} answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
+            yield _broken(f"{name} answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
         elif found is not None and "database" in found:
             version = str(found.get("version") or "")
             yield _ok(f"{name} is a Grafana {version} and answers".replace("  ", " "))
@@ -119,7 +119,7 @@ def grafana(url: str) -> Probe:
         elif answer.status in {401, 403}:
             yield _ok(f"{name} answers, to people who sign in")
         else:
-            yield _warn(
+            yield _broken(
                 f"{name} answers with {answer.word} where Grafana tells its health",
                 f"mend the address, with its path prefix. {_UNAFFECTED}",
             )
@@ -136,9 +136,9 @@ def marquez_ui(url: str) -> Probe:
         if answer.is_page and answer.status < 400:
             yield _ok(f"{name} answers")
         elif answer.status >= 500:
-            yield _warn(f"{name} answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
+            yield _broken(f"{name} answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
         else:
-            yield _warn(
+            yield _broken(
                 f"{name} answers with {answer.word} and no web page",
                 f"links need the web UI (port 3000 by default), not the API. {_UNAFFECTED}",
             )
@@ -155,12 +155,12 @@ def base_url(url: str) -> Probe:
         if _is_ours(answer) or answer.status in {302, 303, 307, 308}:
             yield _ok(f"{name} answers with run pages")
         elif answer.status >= 500:
-            yield _warn(
+            yield _broken(
                 f"{name} answers with {answer.word}", "is the service behind it up? Links on traces, metrics and responses lead there."
             )
         else:
             hint = "it is the address under which the service, or `spanline serve`, is reached, with its path prefix and without /r; every link to a run begins with it"
-            yield _warn(f"{name} answers with {answer.word} where a run page should be", hint)
+            yield _broken(f"{name} answers with {answer.word} where a run page should be", hint)
 
     return ask
 
@@ -173,17 +173,17 @@ def prometheus(url: str) -> Probe:
         answer = asker.get(f"{url}/api/v1/status/flags")
         flags = _data(answer)
         if answer.status >= 500:
-            yield _warn(f"{name} answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
+            yield _broken(f"{name} answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
             return
         if flags is None:
-            yield _warn(
+            yield _broken(
                 f"{name} answers with {answer.word} where Prometheus lists its flags",
                 "mend the address; for others that speak its API this cannot be told",
             )
             return
         yield _ok(f"{name} is a Prometheus and answers")
         if "exemplar-storage" not in str(flags.get("enable-feature", "")).split(","):
-            yield _warn(f"{name} keeps no exemplars: no dot in a graph leads to a run", "start it with --enable-feature=exemplar-storage")
+            yield _broken(f"{name} keeps no exemplars: no dot in a graph leads to a run", "start it with --enable-feature=exemplar-storage")
             return
         found = _data(asker.get(f"{url}/api/v1/query?{urlencode({'query': 'count(last_over_time(llm_latency_seconds_count[1h]))'})}"))
         if found is not None and not found.get("result"):
@@ -197,13 +197,13 @@ def prometheus(url: str) -> Probe:
     return ask
 
 
-def other(name: str, url: str, level: Level) -> Probe:
+def other(name: str, url: str) -> Probe:
     """Something of which it is only known that it should answer."""
 
     def ask(asker: Asker) -> Iterator[Finding]:
         answer = asker.get(url)
         if answer.status >= 500:
-            yield Finding(AREA, level, f"{name} ({shown(url)}) answers with {answer.word}", "look at its log")
+            yield _broken(f"{name} ({shown(url)}) answers with {answer.word}", f"look at its log. {_UNAFFECTED}")
         else:
             yield _ok(f"{name} ({shown(url)}) answers")
 
@@ -219,6 +219,10 @@ def asked(asker: Asker, name: str, url: str, level: Level, probe: Probe) -> list
         hint = "is it running, and is the address right? " + (
             _WAITS if level == "broken" else f"Links to it lead nowhere until then. {_UNAFFECTED}"
         )
+        if level == "warn" and reason.unseen:
+            hint = f"if browsers reach it and this host need not, all is well; else: {hint}"
+        elif level == "warn":
+            level = "broken"
         found.append(Finding(AREA, level, f"{name} ({shown(url)}) does not answer: {reason}", hint))
     return found
 
@@ -236,10 +240,6 @@ def _data(answer: Answer) -> dict[str, Any] | None:
 
 def _ok(message: str) -> Finding:
     return Finding(AREA, "ok", message)
-
-
-def _warn(message: str, hint: str) -> Finding:
-    return Finding(AREA, "warn", message, hint)
 
 
 def _broken(message: str, hint: str) -> Finding:
