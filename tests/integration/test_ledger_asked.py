@@ -96,6 +96,35 @@ def test_what_people_read(filled):
     assert "index:fees_corpus@c1" in called(url, "artifacts", "--kind", "index").stdout
 
 
+def test_both_ways_are_both(filled):
+    _, url, (good, _, _) = filled
+    ref = f"run:{good.run_id}"
+    assert called(url, "lineage", ref, "--up", "--down", "--json").stdout == called(url, "lineage", ref, "--json").stdout
+
+
+def test_runs_by_everything(filled):
+    ledger, url, (good, bad, made) = filled
+    ledger.ingest([end(request(9, tenant="hmac-sha256:k:1", subject="hmac-sha256:k:2", session="hmac-sha256:k:3"))])
+
+    def listed(*options: str) -> list[str]:
+        return [item["runId"] for item in json.loads(called(url, "runs", *options, "--json").stdout)["items"]]
+
+    assert listed("--artifact", "indexes/fees_corpus@c1", "--until", "2026-09-21T14:13:25Z") == [bad.run_id, good.run_id, made.run_id]
+    assert listed("--tenant", "hmac-sha256:k:1") == listed("--subject", "hmac-sha256:k:2") == listed("--session", "hmac-sha256:k:3") != []
+    assert listed("--tenant", "hmac-sha256:k:2") == []
+    assert listed("--since", "1s") == []
+    assert len(listed("--since", "30000d")) == 5
+    done = called(url, "runs", "--since", "yesterday")
+    assert (done.exit_code, "15m" in done.stderr) == (2, True)
+
+
+def test_an_id_that_is_not_known_comes_with_what_to_try(filled):
+    done = called(filled[1], "trace", "nope")
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert done.stderr.startswith("nothing is known of nope\n")
+    assert "spanline doctor" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("path", "status", "told"),
     [

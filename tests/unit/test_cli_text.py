@@ -44,6 +44,13 @@ RUN = {
     ],
     "usage": {"inputTokens": 812, "outputTokens": 96},
     "guardrails": [{"name": "fee-schema", "version": "3", "phase": "output", "outcome": "pass"}],
+    "artifacts": [
+        {
+            "kind": "index", "name": "fees_corpus", "version": "commit:abc123", "role": "input", "ref": "index:fees_corpus@commit:abc123",
+            "retrieval": {"hits": 2, "documents": [{"id": "staging/draft.md#1", "score": 0.87, "source": "staging/draft.md"}, {"id": "fees/sepa.md#4"}]},
+        },
+        {"kind": "index", "name": "empty", "ref": "index:empty", "retrieval": {"hits": 0}},
+    ],
     "links": {"self": "http://127.0.0.1:8008/r/4bf92f3577b34da6a3ce929d0e0e4736"},
 }  # fmt: skip
 
@@ -55,13 +62,22 @@ def test_the_tree_answers_first_and_names_conflicts_and_gaps() -> None:
     assert lines[2] == "trace 4bf92f3577b34da6a3ce929d0e0e4736  run 4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
     order = [
         whole.index(part)
-        for part in ("what made this answer", "1 version conflict", "not known of this run", "2 operations", "guardrails", "links")
+        for part in (
+            "what made this answer",
+            "1 version conflict",
+            "2 documents from index",
+            "not known of this run",
+            "2 operations",
+            "guardrails",
+            "links",
+        )
     ]
     assert order == sorted(order)
     assert "prompt   fees@v7  abababababab, observed ← conflict" in whole
     assert "prompt:fees@v7  is abababababab, was cdcdcdcdcdcd, first seen in run 11111111-77b3-4da6-a3ce-929d0e0e4736" in whole
     assert "│  └─ the code revision\n│     └─ ship the .git folder" in whole
     assert "code     not known" in whole
+    assert "│  ├─ staging/draft.md#1  0.87, staging/draft.md\n│  └─ fees/sepa.md#4\n├─ no documents from index:empty" in whole
     assert "RateLimitError" in whole
     assert "gpt-4o-2024-06-18, 812 → 96 tokens" in whole
 

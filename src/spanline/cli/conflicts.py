@@ -31,7 +31,8 @@ def conflicts(ctx: click.Context, with_acknowledged: bool, limit: int, after: st
         mark = good("acknowledged") if item.get("acknowledged") is True else bad("conflict")
         say(f"{mark}  {shown(item.get('kind'))}:{shown(item.get('name'))}{version}  {faint('in ' + shown(item.get('namespace')))}")
         for digest in words.entries(item.get("digests")):
-            used = f"{shown(digest.get('runs'))} runs" if digest.get("runs") is not None else ""
+            count = digest.get("runs")
+            used = f"{shown(count)} run{'' if count == 1 else 's'}" if count is not None else ""
             first = f"first seen {words.moment(digest.get('firstSeenAt'))} in run {shown(digest.get('firstSeenRunId'))}"
             say(f"    {shown(digest.get('digest'))}  {faint(', '.join(part for part in (first, used) if part))}")
     if not items:

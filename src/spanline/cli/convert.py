@@ -71,6 +71,8 @@ def _check(name: str) -> None:
     if name == "-":
         return
     try:
+        if not name:
+            raise click.UsageError("an empty file name; `-` is standard input")
         if Path(name).is_dir():
             raise click.UsageError(f"{name}: a folder, expected a file")
         Path(name).open("rb").close()

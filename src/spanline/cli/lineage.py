@@ -15,16 +15,17 @@ _MAX_LINES = 400
 
 @click.command()
 @click.argument("ref")
-@click.option("--up", "direction", flag_value="up", help="What it was made from.")
-@click.option("--down", "direction", flag_value="down", help="What was made from it.")
+@click.option("--up", is_flag=True, help="What it was made from.")
+@click.option("--down", is_flag=True, help="What was made from it.")
 @click.option("--depth", type=click.IntRange(0, 100), default=5, show_default=True, help="How many runs away.")
 @ledger_option
 @json_option
-def lineage(ref: str, direction: str | None, depth: int, ledger_url: str | None, as_json: bool) -> None:
-    """Show what is upstream and downstream of REF.
+def lineage(ref: str, up: bool, down: bool, depth: int, ledger_url: str | None, as_json: bool) -> None:
+    """Show what is upstream and downstream of REF, or one of them.
 
     REF is run:<id>, kind:name@version, kind:name (all versions) or namespace/name. Exit status 4 when it is not known.
     """
+    direction = None if up == down else "up" if up else "down"
     graph = ask(ledger_url, lambda ledger: ledger.lineage(ref, direction=direction or "both", depth=depth))
     if as_json:
         say_json(graph)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ import click
 from spanline.cli.text import say
 from spanline.errors import MissingExtra, SpanlineError, UnknownReference
 from spanline.settings import Settings
+from spanline.times import parse_rfc3339
 
 if TYPE_CHECKING:
     from spanline.cli.remote import RemoteLedger
@@ -22,8 +25,28 @@ if TYPE_CHECKING:
 NOT_FOUND = 4
 """Exit status of what nothing is known of (contract.md, "Command line")."""
 
+_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\Z")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 L = TypeVar("L", "Ledger", "RemoteLedger")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  (older versions of click have none)
+    """A time: RFC 3339, or how long ago (`90s`, `15m`, `2h`, `7d`); Unix nanoseconds."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read what was typed."""
+        text = str(value).strip()
+        ago = _AGO.match(text)
+        if ago is not None:
+            return time.time_ns() - int(float(ago[1]) * _SECONDS[ago[2]] * 1e9)
+        try:
+            return parse_rfc3339(text)
+        except ValueError:
+            self.fail(f"{text!r}: expected a time like 2026-11-21T12:00:00Z, or 90s, 15m, 2h, 7d ago", param, ctx)
 
 
 def json_option(function: F) -> F:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -13,34 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spanline.cli.options import journal_option, journals, json_option, ledger_option, settings_for, sqlite_file
+from spanline.cli.options import Moment, journal_option, journals, json_option, ledger_option, settings_for, sqlite_file
 from spanline.cli.text import bad, good, say, say_json, shown
 from spanline.lineage.producer import PRODUCER
 from spanline.settings import Settings, slug
-from spanline.times import parse_rfc3339, rfc3339
+from spanline.times import rfc3339
 
 if TYPE_CHECKING:
     from spanline.ledger import Ledger
-
-_AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])\Z")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class Moment(click.ParamType):  # pyright: ignore[reportMissingTypeArgument]  (older versions of click have none)
-    """A time: RFC 3339, or how long ago (`90s`, `15m`, `2h`, `7d`); Unix nanoseconds."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read what was typed."""
-        text = str(value).strip()
-        ago = _AGO.match(text)
-        if ago is not None:
-            return time.time_ns() - int(float(ago[1]) * _SECONDS[ago[2]] * 1e9)
-        try:
-            return parse_rfc3339(text)
-        except ValueError:
-            self.fail(f"{text!r}: expected a time like 2026-11-21T12:00:00Z, or 90s, 15m, 2h, 7d ago", param, ctx)
 
 
 @click.group(invoke_without_command=True)

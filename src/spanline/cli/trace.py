@@ -8,9 +8,14 @@ from typing import Any
 import click
 
 from spanline.cli.options import NOT_FOUND, existing_ledger, json_option, ledger_option, settings_for
-from spanline.cli.text import say, say_json
+from spanline.cli.text import faint, say, say_json
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_TRIES = (
+    "Is it whole? Compare it with the x-trace-id header of the response. A run is here about two seconds after its response.",
+    "`spanline runs` lists what is here; `spanline doctor` says which ledger is asked, and whether runs are recorded and delivered.",
+    "Another host's runs are in that host's ledger: name it with --ledger or SPANLINE_SERVER_URL.",
+)
 
 
 def checked_id(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -35,9 +40,13 @@ def trace(ctx: click.Context, id: str, ledger_url: str | None, as_json: bool) ->
     ID is a trace id (32 hex), a run id (dashed), a request id or a response id. Exit status 0 when found, 4 when not.
     """
     with existing_ledger(ledger_url) as ledger:
-        found = ledger.run(id) if ledger is not None else None
+        if ledger is None:
+            ctx.exit(NOT_FOUND)
+        found = ledger.run(id)
     if found is None:
         say(f"nothing is known of {id}", err=True)
+        for hint in _TRIES:
+            say(faint(f"  {hint}"), err=True)
         ctx.exit(NOT_FOUND)
     from spanline.server.links import links
 

@@ -19,7 +19,20 @@ def tree_of(run: Mapping[str, Any]) -> list[str]:
     """The JSON of a run (contract.md) as lines of text."""
     lines = _head(run)
     root = Tree("")
-    for part in (_answers, _conflicts, _gaps, _operations, _guardrails, _evaluations, _usage, _artifacts, _upstream, _others, _links):
+    for part in (
+        _answers,
+        _conflicts,
+        _documents,
+        _gaps,
+        _operations,
+        _guardrails,
+        _evaluations,
+        _usage,
+        _artifacts,
+        _upstream,
+        _others,
+        _links,
+    ):
         part(run, root)
     return lines + root.lines()[1:]
 
@@ -74,6 +87,24 @@ def _conflicts(run: Mapping[str, Any], root: Tree) -> None:
     _more(branch, len(items))
 
 
+def _documents(run: Mapping[str, Any], root: Tree) -> None:
+    for index in words.entries(run.get("artifacts")):
+        retrieval = words.mapping(index.get("retrieval"))
+        items = words.entries(retrieval.get("documents"))
+        hits = retrieval.get("hits")
+        if not items and hits != 0:
+            continue
+        count = f"{len(items)} document{'' if len(items) == 1 else 's'}" if items else warned("no documents")
+        branch = root.add(f"{bold(count)} from {shown(index.get('ref'))}")
+        for item in items[:_MAX_ENTRIES]:
+            facts = [shown(item.get("score")), shown(item.get("version")), shown(words.short_digest(item.get("digest")))]
+            source = shown(item.get("source"))
+            facts.append(source if source != shown(item.get("id")) else "")
+            rest = ", ".join(fact for fact in facts if fact)
+            branch.add(shown(item.get("id")) + (f"  {faint(rest)}" if rest else ""))
+        _more(branch, len(items))
+
+
 def _gaps(run: Mapping[str, Any], root: Tree) -> None:
     gaps = _values(run.get("gaps"))
     if not gaps:
@@ -101,7 +132,7 @@ def _operations(run: Mapping[str, Any], root: Tree) -> None:
             if fact
         )
         error = f"  {bad(shown(row.error))}" if row.error else ""
-        branch.add(f"{name}{' ' * (room - width(name))} {_bar(row)} {row.duration:>8}  {faint(facts)}{error}".rstrip())
+        branch.add(f"{name}{' ' * (room - width(name))} {_bar(row)} {row.duration:>8}{f'  {faint(facts)}' if facts else ''}{error}")
     hidden = plan.hidden + max(0, len(plan.rows) - _MAX_OPERATIONS)
     if hidden:
         branch.add(faint(f"… and {hidden} more"))
