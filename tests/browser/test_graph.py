@@ -85,12 +85,14 @@ def test_tab_reaches_the_nodes_and_enter_follows(browser: Browser, story: str) -
     assert browser.complaints(story.removeprefix("http://")) == []
 
 
-def test_from_a_run_to_the_run_that_used_its_work(browser: Browser, story: str) -> None:
+def test_from_a_run_to_the_runs_that_used_its_work(browser: Browser, story: str) -> None:
     browser.look(390)
     browser.open(f"{story}/r/{BUILD}")
-    way = tab_to(browser, "Run of fee-assistant.POST /chat, complete")
+    way = tab_to(browser, "14 runs · 2 failed of fee-assistant.POST /chat")
     assert "dataset warehouse.countries" in way[0], "from left to right"
     browser.follow(browser.driver.switch_to.active_element, Keys.ENTER)
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr")) == 14
+    browser.follow(browser.driver.find_element(By.CSS_SELECTOR, "tbody tr a"))
     assert "What made this answer" in browser.text
     assert browser.complaints(story.removeprefix("http://")) == []
 
