@@ -21,6 +21,9 @@ from spanline.errors import ConfigurationError
 FEATURES = frozenset({"traces", "metrics", "lineage"})
 
 
+_NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
+
+
 def _flag(text: str) -> bool:
     lowered = text.strip().lower()
     if lowered in {"1", "true", "yes", "on"}:
@@ -200,7 +203,8 @@ class Settings:
                 try:
                     values[name] = entry.metadata["parse"](text)
                 except ValueError as error:
-                    warnings.append(f"{variable} is {text!r}, expected {error}; using {entry.default!r}")
+                    default = ",".join(sorted(entry.default)) if isinstance(entry.default, frozenset) else repr(entry.default)
+                    warnings.append(f"{variable} is {text!r}, expected {_NUMBERS.get(entry.metadata['parse'], error)}; using {default}")
                     continue
                 break
         resource = _resource_attributes(environ)
@@ -265,7 +269,7 @@ def _from_keyword(name: str, value: Any, parse: Callable[[str], Any], default: A
         try:
             return parse(cast(Any, value))
         except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"setting {name}={value!r}: expected {error}") from error
+            raise ConfigurationError(f"setting {name}={value!r}: expected {_NUMBERS.get(parse, error)}") from error
     if parse is _names and isinstance(value, (tuple, list)):
         return tuple(cast(list[str], value))
     if parse is _features and isinstance(value, (tuple, list, set, frozenset)):

@@ -34,6 +34,9 @@ def test_a_wrong_variable_warns_and_defaults_a_wrong_keyword_raises() -> None:
     settings = Settings.resolve({}, {"SPANLINE_RELAY": "threat"})
     assert settings.relay == "thread"
     assert "SPANLINE_RELAY is 'threat', expected one of thread, process, off" in settings.warnings[0]
+    settings = Settings.resolve({}, {"SPANLINE_LABEL_CAP": "many", "SPANLINE_FEATURES": "all"})
+    assert "SPANLINE_LABEL_CAP is 'many', expected a whole number; using 200" in settings.warnings
+    assert settings.warnings[0].endswith("using lineage,metrics,traces")
     with pytest.raises(ConfigurationError, match="relay='threat'"):
         Settings.resolve({"relay": "threat"}, {})
 
