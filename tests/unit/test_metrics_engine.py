@@ -13,7 +13,7 @@ from spanline.metrics.catalogue import CATALOGUE
 from spanline.metrics.engine import Metrics
 from spanline.metrics.family import label
 from spanline.metrics.prices import Price, load_prices, price_of
-from spanline.record.artifact import Artifact, Document, Retrieval
+from spanline.record.artifact import Artifact, Document, Retrieval, joined_retrievals
 from spanline.record.run import Conflict, Evaluation, GuardrailOutcome, ModelUsage, Operation, RunRecord, Usage
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -200,6 +200,24 @@ def test_retrievals(metrics, registry, retrieval, error, outcome, hits):
     found = {o: value(registry, "rag_retrievals_total", index_version="i@1", outcome=o) for o in ("hit", "empty", "error")}
     assert found == {o: (1 if o == outcome else None) for o in found}
     assert value(registry, "rag_retrieval_hits_total", index_version="i@1") == hits
+
+
+def test_each_search_of_one_index_counts_also_a_late_one(metrics, registry):
+    def searched(span_id, hits):
+        return Retrieval(hits=hits, documents=(Document(id="x"),) * hits, span_id=span_id)
+
+    def index(retrieval):
+        return Artifact(kind="index", name="i", version="1", retrieval=retrieval)
+
+    both = joined_retrievals(searched("a" * 16, 2), searched("b" * 16, 0))
+    operations = [Operation(span_id=span * 16, kind="retrieval") for span in "ab"]
+    first = run(operations=operations, artifacts=[index(both)])
+    metrics.record(first, route="/chat", sampled=True)
+    late = run(sequence=1, operations=operations, artifacts=[index(joined_retrievals(both, searched("c" * 16, 5)))])
+    metrics.record(late, route="/chat", sampled=True, previous=first)
+    found = {o: value(registry, "rag_retrievals_total", index_version="i@1", outcome=o) for o in ("hit", "empty", "error")}
+    assert found == {"hit": 2, "empty": 1, "error": None}
+    assert value(registry, "rag_retrieval_hits_total", index_version="i@1") == 7
 
 
 def test_scores_that_are_no_numbers_spoil_no_sum(metrics, registry):

@@ -172,12 +172,11 @@ class Metrics:
             name = artifact.label
             names.add(name)
             retrieval = artifact.retrieval
-            if retrieval is None or (name, retrieval.span_id) in seen:
-                continue
-            seen.add((name, retrieval.span_id))
-            hits = retrieval.hits if retrieval.hits is not None else len(retrieval.documents) or None
-            self._retrieval(name, hits, retrieval.span_id in failed, exemplars.of(retrieval.span_id))
-            failed.discard(retrieval.span_id or "")
+            for span_id, hits in retrieval.each if retrieval is not None else ():
+                if (name, span_id) not in seen:
+                    seen.add((name, span_id))
+                    self._retrieval(name, hits, span_id in failed, exemplars.of(span_id))
+                    failed.discard(span_id or "")
         # A retrieval that failed has nothing to tell of its index: it is the run's, where the run has one.
         name = names.pop() if len(names) == 1 else "unknown"
         for span_id in sorted(failed):

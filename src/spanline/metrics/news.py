@@ -20,7 +20,7 @@ def added(record: RunRecord, previous: RunRecord) -> RunRecord:
     return msgspec.structs.replace(
         record,
         operations=[operation for operation in record.operations if operation.span_id not in known or _became_more(operation, previous)],
-        artifacts=_new(record.artifacts, previous.artifacts, _artifact_key),
+        artifacts=_searches(_new(record.artifacts, previous.artifacts, _artifact_key), previous.artifacts),
         guardrails=_new(record.guardrails, previous.guardrails, msgspec.json.encode),
         evaluations=_new(record.evaluations, previous.evaluations, msgspec.json.encode),
         usage=_more(record.usage, previous.usage),
@@ -34,6 +34,20 @@ def _became_more(operation: Operation, previous: RunRecord) -> bool:
 
 def _artifact_key(artifact: Artifact) -> Hashable:
     return artifact.dataset, artifact.retrieval
+
+
+def _searches(artifacts: list[Artifact], before: list[Artifact]) -> list[Artifact]:
+    """The artifacts with only those searches that were not measured before: what came late is joined with what was known."""
+    known = {(artifact.dataset, span_id) for artifact in before if artifact.retrieval is not None for span_id, _ in artifact.retrieval.each}
+    found: list[Artifact] = []
+    for artifact in artifacts:
+        retrieval = artifact.retrieval
+        if retrieval is not None:
+            fresh = tuple(search for search in retrieval.each if (artifact.dataset, search[0]) not in known)
+            retrieval = msgspec.structs.replace(retrieval, searches=fresh) if fresh else None
+            artifact = msgspec.structs.replace(artifact, retrieval=retrieval)  # noqa: PLW2901
+        found.append(artifact)
+    return found
 
 
 def _new(items: Iterable[_T], before: Iterable[_T], key: object) -> list[_T]:

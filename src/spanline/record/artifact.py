@@ -41,6 +41,14 @@ class Retrieval(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel",
     hits: int | None = None
     documents: tuple[Document, ...] = ()
     span_id: str | None = None
+    searches: tuple[tuple[str | None, int | None], ...] = ()
+    """Span id and hits of each search, where several were joined; measured one by one, and no part of the facet."""
+
+    @property
+    def each(self) -> tuple[tuple[str | None, int | None], ...]:
+        """Span id and hits of each search; hits are None where nobody said."""
+        hits = self.hits if self.hits is not None else len(self.documents) or None
+        return self.searches or ((self.span_id, hits),)
 
 
 def joined_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retrieval | None:
@@ -52,6 +60,7 @@ def joined_retrievals(first: Retrieval | None, second: Retrieval | None) -> Retr
         hits=None if first.hits is None and second.hits is None else (first.hits or 0) + (second.hits or 0),
         documents=first.documents + second.documents,
         span_id=first.span_id or second.span_id,
+        searches=first.each + second.each,
     )
 
 
