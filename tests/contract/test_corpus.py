@@ -65,7 +65,7 @@ def test_rollups_and_counted_operations_agree_with_the_usage() -> None:
     for name, recording in recordings().items():
         for record in records(recording):
             counted = [operation.usage for operation in record.operations if operation.usage is not None and not operation.rollup]
-            total = sum(usage.input_tokens or 0 for usage in counted)
+            total = sum((usage.input_tokens or 0) + (usage.embedding_input_tokens or 0) for usage in counted)
             held = (record.usage.input_tokens or 0) + (record.usage.embedding_input_tokens or 0) if record.usage is not None else 0
             assert total == held, name
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI, WebSocket
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from websockets.sync.client import connect
 
@@ -158,6 +159,17 @@ def test_websocket_sessions_are_runs() -> None:
             assert socket.recv() == "a"
         run = until(lambda: page(url, trace_id))
     assert (run["job"], run["status"]) == ("fee-assistant.WS /talk/{room}", "COMPLETE")
+
+
+def test_what_only_comes_after_the_answer_is_counted() -> None:
+    registry = CollectorRegistry()
+    with spanline.configure(service="late", registry=registry, relay="off") as runtime:
+        with runtime.tracer.start_as_current_span("GET") as request:
+            pass
+        with trace.use_span(request), spanline.inference("openai", "m") as call:
+            call.response(input_tokens=3)
+        runtime.flush(5)
+    assert registry.get_sample_value("llm_tokens_total", {"role": "prompt", "model": "m"}) == 3
 
 
 def test_routes_of_the_app_win() -> None:

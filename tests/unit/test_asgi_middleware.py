@@ -12,12 +12,14 @@ from fastapi import APIRouter, BackgroundTasks, FastAPI
 from fastapi.responses import StreamingResponse
 from opentelemetry import trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from spanline.api.context import context, current, headers
+from spanline.api.job import job
 from spanline.api.steps import tool
 from spanline.asgi.install import install
 from spanline.asgi.middleware import SpanlineMiddleware
@@ -261,6 +263,112 @@ async def test_client_disconnect_and_cancellation_are_aborts(sink: MemorySink) -
         await task
     assert sink.records[-1].outcome == "ABORT"
     assert sink.records[-1].error_type == "asyncio.exceptions.CancelledError"
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_client_that_left_a_slow_answer_is_an_abort(sink: MemorySink, status: int) -> None:
+    left = asyncio.Event()
+    asked = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with tool("slow"):
+            left.set()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b"a"})
+
+    async def receive() -> Any:
+        nonlocal asked
+        asked += 1
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def drop(message: Any) -> None:
+        return None
+
+    await SpanlineMiddleware(app, sink)(_scope("/"), receive, drop)
+    assert sink.record.outcome == ("ABORT" if status == 200 else "FAIL")
+
+
+async def test_looking_after_the_client_takes_no_message_from_the_app(sink: MemorySink) -> None:
+    bodies: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with tool("x"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a"})
+        bodies.append((await receive())["body"])
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"late", "more_body": False}
+
+    async def drop(message: Any) -> None:
+        return None
+
+    await SpanlineMiddleware(app, sink)(_scope("/"), receive, drop)
+    assert (bodies, sink.record.outcome) == ([b"late"], "COMPLETE")
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(1000, "COMPLETE"), (1001, "COMPLETE"), (1006, "ABORT")])
+async def test_a_broken_websocket_is_an_abort(sink: MemorySink, code: int, outcome: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        with tool("x"):
+            await receive()
+
+    async def receive() -> Any:
+        return {"type": "websocket.disconnect", "code": code}
+
+    async def drop(message: Any) -> None:
+        return None
+
+    await SpanlineMiddleware(app, sink)({"type": "websocket", "path": "/", "headers": [], "scheme": "ws"}, receive, drop)
+    assert sink.record.outcome == outcome
+
+
+async def test_an_unsampled_request_knows_its_trace(make_sink: MakeSink) -> None:
+    sink = make_sink(ALWAYS_OFF)
+    known: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        known.append(current())
+        await PlainTextResponse("x")(scope, receive, send)
+
+    async with client(SpanlineMiddleware(app, sink)) as http:
+        answer = await http.get("/")
+    assert known[0].trace_id == answer.headers["x-trace-id"]
+    assert sink.records == []
+
+
+async def test_a_request_around_a_job_is_recorded(sink: MemorySink) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with job("build"):
+            pass
+        await PlainTextResponse("x")(scope, receive, send)
+
+    async with client(SpanlineMiddleware(app, sink)) as http:
+        await http.get("/")
+    inner, outer = sink.records
+    assert inner.parent is not None
+    assert inner.parent.run_id == outer.run_id
+
+
+async def test_the_request_that_claimed_a_trace_is_recorded_when_a_later_one_holds_lineage(sink: MemorySink) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    parent = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/ask":
+            with tool("x"):
+                pass
+        await PlainTextResponse("x")(scope, receive, send)
+
+    async with client(SpanlineMiddleware(app, sink)) as http:
+        await http.get("/page", headers=parent)
+        assert sink.records == []
+        await http.get("/ask", headers=parent)
+    sink.processor.force_flush()
+    assert [record.run_id == run_id_of(int(trace_id, 16)) for record in sink.records] == [False, True]
 
 
 async def test_a_websocket_session_is_a_run_and_lifespan_passes(sink: MemorySink) -> None:

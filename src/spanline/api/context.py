@@ -12,7 +12,7 @@ from opentelemetry import propagate, trace
 
 from spanline._guard import guard
 from spanline.naming import clean
-from spanline.record.active import CONTEXT, CURRENT, MAX_TAGS, RUN_OF_SPAN, ActiveRun, apply_facts, provenance, run_id
+from spanline.record.active import CONTEXT, CURRENT, MAX_TAGS, RUN_OF_SPAN, ActiveRun, apply_facts, leave, provenance, run_id
 
 MAX_TAG = 255
 
@@ -32,7 +32,7 @@ class RunContext:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with guard("api.context"):
             if self._token is not None:
-                CONTEXT.reset(self._token)
+                leave(self._token)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -21,7 +21,7 @@ from spanline._guard import guard
 from spanline.api.operation import current_sink
 from spanline.errors import error_type
 from spanline.naming import offline_job
-from spanline.record.active import CURRENT, SEED, ActiveRun, mark_root, run_id
+from spanline.record.active import CURRENT, SEED, ActiveRun, leave, mark_root, run_id
 from spanline.record.artifact import Artifact
 from spanline.record.reference import Reference
 from spanline.settings import Settings
@@ -106,10 +106,10 @@ class Job:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with guard("api.job.end"):
             if self._current is not None:
-                CURRENT.reset(self._current)
+                leave(self._current)
                 self._current = None
             if self._token is not None:
-                otel_context.detach(self._token)
+                leave(self._token)
                 self._token = None
             run = self._run
             if error is not None:
@@ -130,11 +130,29 @@ class Job:
         self.__exit__(kind, error, traceback)
 
     def __call__(self, function: F) -> F:
-        """Decorate a function or coroutine function: one run a call."""
+        """Decorate a function, coroutine function, generator or async generator: one run a call."""
 
         def fresh() -> Job:
             return _named(Job(self._name, self._inputs, self._outputs), function.__code__.co_filename)
 
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def around_async_generator(*args: Any, **keywords: Any) -> Any:
+                with fresh():
+                    async for item in function(*args, **keywords):
+                        yield item
+
+            return cast(F, around_async_generator)
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def around_generator(*args: Any, **keywords: Any) -> Any:
+                with fresh():
+                    result: Any = yield from cast("Generator[Any, Any, Any]", function(*args, **keywords))
+                    return result
+
+            return cast(F, around_generator)
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

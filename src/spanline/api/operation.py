@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -16,8 +16,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 import spanline.semconv as s
 from spanline._guard import guard
+from spanline.api.generators import stepped, stepped_async
 from spanline.errors import error_type
-from spanline.record.active import CURRENT, SINKS, Sink
+from spanline.record.active import CURRENT, SINKS, Sink, leave
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,13 +79,23 @@ class Operation:
                 self._token = otel_context.attach(trace.set_span_in_context(self._span))
         return self
 
+    def apart(self) -> Context:
+        """Begin without becoming current; the context in which the span is."""
+        self.__enter__()
+        inside = otel_context.get_current()
+        if self._token is not None:
+            leave(self._token)
+            self._token = None
+        return inside
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with _ending:
             if self._token is not None:
-                otel_context.detach(self._token)
+                leave(self._token)
                 self._token = None
             self._left = True
-            if error is not None:
+            # A generator that is closed early has not failed: its consumer had enough.
+            if error is not None and not isinstance(error, GeneratorExit):
                 self._failed(error)
             elif self._held:
                 return
@@ -99,23 +110,9 @@ class Operation:
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function, generator or async generator: one span a call."""
         if inspect.isasyncgenfunction(function):
-
-            @functools.wraps(function)
-            async def around_async_generator(*args: Any, **keywords: Any) -> Any:
-                with self._copy():
-                    async for item in function(*args, **keywords):
-                        yield item
-
-            return cast(F, around_async_generator)
+            return cast(F, stepped_async(self._copy, function))
         if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def around_generator(*args: Any, **keywords: Any) -> Any:
-                with self._copy():
-                    result: Any = yield from cast(Generator[Any, Any, Any], function(*args, **keywords))
-                    return result
-
-            return cast(F, around_generator)
+            return cast(F, stepped(self._copy, function))
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from types import CoroutineType
+from typing import Any, cast
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
@@ -15,10 +16,14 @@ from spanline.asgi.route import METHODS, route_template
 from spanline.asgi.types import Message, Receive, Scope, Send
 from spanline.errors import error_type
 from spanline.naming import request_job, websocket_job
-from spanline.record.active import ActiveRun, mark_root, provenance, run_id
+from spanline.record.active import PROVENANCE, ActiveRun, mark_root, provenance, run_id
 
 # A guard has no state: those of the request path are made once.
-_answering, _ending = guard("asgi.headers"), guard("asgi.end")
+_answering, _ending, _looking = guard("asgi.headers"), guard("asgi.end"), guard("asgi.receive")
+
+ABNORMAL_CLOSURE = 1006
+"""WebSocket close code of a connection that broke (RFC 6455, 7.4.1)."""
+_BODILESS = frozenset({"GET", "HEAD"})
 
 
 class Exchange:
@@ -34,7 +39,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_base", "_marked", "_provenance", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "spanless", "status", "trace_hex",
+        "_base", "_early", "_marked", "_provenance", "_read", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "spanless", "status", "trace_hex",
         "url_header", "websocket",
     )  # fmt: skip
 
@@ -55,6 +60,9 @@ class Exchange:
         self.disconnected = False
         self._trailers = False
         self._marked = False
+        self._early: Message | None = None
+        """A message that came when we looked, for the app."""
+        self._read = self._receiving = False
         self._base = scope.get("root_path") or ""
         settings = run.sink.settings
         self._provenance = settings.provenance == "header"
@@ -78,24 +86,57 @@ class Exchange:
 
     async def receive(self) -> Message:
         """Pass a message on; note that the client went away."""
-        message = await self.receive_()
+        message, self._early = self._early, None
+        if message is None:
+            self._receiving = True
+            try:
+                message = await self.receive_()
+            finally:
+                self._receiving = False
+        self._read = self._read or not message.get("more_body", False)
+        self._note(message)
+        return message
+
+    def _note(self, message: Message) -> None:
+        """Note that the client went away. A WebSocket session ends so, unless the connection broke."""
         if message["type"] in ("http.disconnect", "websocket.disconnect") and not self.ended:
             self.disconnected = True
-            self.run.aborted = not self.websocket
-        return message
+            self.run.aborted = not self.websocket or message.get("code") == ABNORMAL_CLOSURE
+
+    def _look(self) -> None:
+        """Whether the client is still there, for an app that does not ask, as most do not.
+
+        It is one step of the server's `receive()`, given up where that would wait. An unread body is left alone.
+        """
+        if self.disconnected or self._receiving or self._early is not None or not (self._read or self.scope["method"] in _BODILESS):
+            return
+        waiting = self.receive_()
+        if not isinstance(waiting, CoroutineType):
+            return
+        try:
+            cast("CoroutineType[Any, Any, Message]", waiting).send(None)
+        except StopIteration as stop:
+            self._early = stop.value
+            self._note(stop.value)
+        else:
+            waiting.close()
 
     async def send(self, message: Message) -> None:
         """Pass a message on at once; add our headers to the first, end the run after the last."""
         kind = message["type"]
-        if kind == "http.response.start":
+        if kind == "http.response.start" or kind == "websocket.http.response.start":
             self.status = self.run.http_status_code = message["status"]
             self._trailers = bool(message.get("trailers", False))
             self._add_headers(message)
         elif kind == "websocket.accept":
             self._add_headers(message)
+        last = kind == "http.response.body" and not message.get("more_body", False)
+        if last and self.status is not None and self.status < 500:
+            with _looking:
+                self._look()
         await self.send_(message)
         if (
-            (kind == "http.response.body" and not message.get("more_body", False) and not self._trailers)
+            (last and not self._trailers)
             or (kind == "http.response.trailers" and not message.get("more_trailers", False))
             or kind == "http.response.pathsend"
         ):
@@ -112,7 +153,7 @@ class Exchange:
             if self._provenance:
                 known = provenance(self.run)
                 if known:
-                    value = ", ".join(f"{kind}={name}" for kind, name in sorted(known.items()))
+                    value = ", ".join(f"{kind}={known[kind]}" for kind in PROVENANCE if kind in known)
                     headers.append((b"x-lineage", value.encode("ascii", "replace")[:1024]))
             message["headers"] = headers
             if self.adopted:

@@ -151,6 +151,9 @@ class SpanlineMiddleware:
         else:
             context = span.get_span_context()
             trace_hex = f"{context.trace_id:032x}" if context.is_valid else os.urandom(16).hex()
+            if not run.trace_id:
+                # Nobody records it (the sampler dropped it): what the app asks of `current()` is true all the same.
+                run.trace_id, run.span_id, run.sampled = int(trace_hex, 16), context.span_id, bool(context.trace_flags & 1)
         return Exchange(scope, receive, send, run, span, adopted=adopted, spanless=spanless, trace_hex=trace_hex)
 
     def _server_span(self, scope: Scope, run: ActiveRun, carrier: Mapping[str, list[str]], others: Mapping[bytes, bytes]) -> trace.Span:

@@ -25,7 +25,7 @@ def artifacts_of(fields: Fields, operation: Operation, service: str) -> tuple[Ar
     kinds = [artifact.kind for artifact in named]
     found = named
     model = operation.response_model or operation.request_model
-    if model and kind in MODEL_CALLS and "model" not in kinds:
+    if model and (kind in MODEL_CALLS or kind == "rerank") and "model" not in kinds:
         found = (*found, _model(operation.provider, model))
     if prompt is not None and "prompt" not in kinds:
         found = (*found, *prompts_of(fields))

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 import msgspec
 
-from spanline.dialects.loose import fold, tie
+from spanline.dialects.loose import fold, fold_reranks, tie
 from spanline.dialects.reading import Reading
 from spanline.dialects.rollups import Answers, mark_rollups
 from spanline.record.artifact import Artifact, Retrieval, joined_retrievals
@@ -41,6 +41,8 @@ def assemble(
         tie(ordered, declared)
     if foreign:
         fold(ordered)
+    if any(reading.operation.kind == "rerank" for reading in ordered):
+        fold_reranks(ordered)
     operations = [reading.operation for reading in ordered]
     mark_rollups(operations, frozenset([reading.operation.span_id for reading in ordered if reading.repeats]))
     if answers is not None:
@@ -70,16 +72,15 @@ def total(operations: list[Operation]) -> Usage | None:
         model = by_model.get(key)
         if model is None:
             model = by_model[key] = ModelUsage(provider=key[0], model=key[1], operation=key[2])
+        if said.embedding_input_tokens is not None:
+            model.input_tokens = (model.input_tokens or 0) + said.embedding_input_tokens
+            usage.embedding_input_tokens = (usage.embedding_input_tokens or 0) + said.embedding_input_tokens
         if said.input_tokens is not None:
             model.input_tokens = (model.input_tokens or 0) + said.input_tokens
-            if operation.kind == "embedding":
-                usage.embedding_input_tokens = (usage.embedding_input_tokens or 0) + said.input_tokens
-            else:
-                usage.input_tokens = (usage.input_tokens or 0) + said.input_tokens
+            usage.input_tokens = (usage.input_tokens or 0) + said.input_tokens
         if said.output_tokens is not None:
             model.output_tokens = (model.output_tokens or 0) + said.output_tokens
-            if operation.kind != "embedding":
-                usage.output_tokens = (usage.output_tokens or 0) + said.output_tokens
+            usage.output_tokens = (usage.output_tokens or 0) + said.output_tokens
         for name in _SUMS:
             more = getattr(said, name)
             if more is not None:

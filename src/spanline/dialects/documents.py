@@ -77,7 +77,7 @@ def _items(value: Any, depth: int) -> Sequence[Any] | None:
         return None
     holder = cast(Mapping[str, Any], value)
     if isinstance(holder.get("ids"), (list, tuple)):
-        return _columns(holder)
+        return columns(holder)
     for name in _LISTS:
         if name in holder:
             items = _items(holder[name], depth - 1)
@@ -90,7 +90,7 @@ def _all_mappings(items: Sequence[Any]) -> bool:
     return bool(items) and all(isinstance(item, Mapping) for item in items)
 
 
-def _columns(holder: Mapping[str, Any]) -> list[Any]:
+def columns(holder: Mapping[str, Any]) -> list[Any]:
     """A result in columns, as Chroma gives it: ids, distances, metadatas, each a list for each query."""
     columns = {"id": holder.get("ids"), "score": holder.get("distances"), "metadata": holder.get("metadatas")}
     flat: dict[str, list[Any]] = {}

@@ -134,6 +134,16 @@ def fold(readings: Sequence[Reading]) -> None:
             above = by_span.get(above.operation.parent_span_id or "")
 
 
+def fold_reranks(readings: Sequence[Reading]) -> None:
+    """Take the documents from reranks where a retrieval of the run reports what they were given: they were fetched once."""
+    if not any(_retrieved(reading) is not None for reading in readings):
+        return
+    for reading in readings:
+        if reading.operation.kind == "rerank":
+            kept = [msgspec.structs.replace(artifact, retrieval=None) if artifact.retrieval else artifact for artifact in reading.artifacts]
+            reading.artifacts = tuple(artifact for artifact in kept if artifact.kind != "index" or artifact.evidence != "inferred")
+
+
 def _fold_into(outer: Reading, index: Artifact, inner: Reading, own: Artifact) -> None:
     known = {document.id: document for document in _documents(index)}
     told = tuple(

@@ -23,7 +23,7 @@ from spanline.dialects.reading import Loose, Reading
 from spanline.dialects.registry import registry
 from spanline.dialects.table import Dialect
 from spanline.naming import normalise_provider
-from spanline.record.run import MODEL_CALLS, Evaluation, GuardrailOutcome, Kind, Operation, Parameters, Usage
+from spanline.record.run import MODEL_CALLS, Evaluation, GuardrailOutcome, Kind, Operation, Parameters, Usage, embedded
 from spanline.times import rfc3339
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))
@@ -145,8 +145,10 @@ def read(
     usage = _usage(fields)
     if usage != _NO_USAGE:
         operation.usage = Usage(*usage)
+        if kind == "embedding":
+            embedded(operation.usage)
     subject = (
-        fields.request_model if kind in MODEL_CALLS
+        fields.request_model if kind in MODEL_CALLS or kind == "rerank"
         else fields.index_name if kind == "retrieval"
         else fields.guardrail_name if kind == "guardrail"
         else fields.tool_name or fields.agent_name

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
 import spanline.semconv as s
@@ -18,7 +19,8 @@ from spanline.record.run import Evaluation, JobRef, RunRecord
 from spanline.settings import Settings
 
 MAX_TAGS = 64
-_PROVENANCE = frozenset({"model", "prompt", "index"})
+PROVENANCE = ("prompt", "index", "model")
+"""Kinds of artifacts that answers and log lines name, in this order."""
 
 
 class Sink(Protocol):
@@ -84,7 +86,8 @@ class ActiveRun:
     source_path: str | None = None
     dropped_operations: int = 0
     open_spans: int = 0
-    children: int = 0
+    children: bool = False
+    """A child run in this process holds lineage: its parent facet names this run, so this one is recorded too."""
     weight: int = 0
     sequence: int = 0
     start_sent: bool = False
@@ -136,8 +139,19 @@ class ActiveRun:
         return self.ended_ns != 0
 
     def has_lineage(self) -> bool:
-        """The run holds an operation, an artifact reference or is a `job()`."""
-        return bool(self.readings or self.artifacts or self.is_job or self.dropped_operations or self.evaluations or self.logs)
+        """The run holds an operation, an artifact reference or is a `job()`, or one of its child runs does."""
+        return bool(
+            self.children or self.readings or self.artifacts or self.is_job or self.dropped_operations or self.evaluations or self.logs
+        )
+
+    def tell_parents(self) -> None:
+        """This run holds lineage: those above it are recorded as well."""
+        parent = self.parent_run
+        while parent is not None and not parent.children:
+            parent.children = True
+            if parent.finished and parent.record is None:
+                parent.touch()
+            parent = parent.parent_run
 
     def touch(self) -> None:
         """Something came after the end: a further terminal event is due."""
@@ -158,6 +172,15 @@ RUN_OF_SPAN: dict[int, ActiveRun] = {}
 
 SINKS: list[Sink] = []
 """Configured runtimes, the last one takes what no middleware claims."""
+
+
+def leave(token: Token[Any]) -> None:
+    """Undo a set of a context variable.
+
+    In another context than the one it was set in there is nothing to undo: a thread pool steps a generator in copies of the context.
+    """
+    with suppress(ValueError):
+        token.var.reset(token)
 
 
 def apply_facts(run: ActiveRun, facts: Mapping[str, Any]) -> None:
@@ -182,11 +205,11 @@ def provenance(run: ActiveRun) -> dict[str, str]:
     """Name and version of model, prompt and index that the run used so far, by kind; the model is the one that answered."""
     found: dict[str, str] = {}
     for artifact in run.artifacts:
-        if artifact.kind in _PROVENANCE:
+        if artifact.kind in PROVENANCE:
             found[artifact.kind] = artifact.dataset[1]
     for reading in list(run.readings):
         for artifact in reading.artifacts:
-            if artifact.kind in _PROVENANCE and (artifact.kind != "model" or reading.operation.kind == "inference"):
+            if artifact.kind in PROVENANCE and (artifact.kind != "model" or reading.operation.kind == "inference"):
                 found[artifact.kind] = artifact.dataset[1]
     return found
 

@@ -63,6 +63,13 @@ class Usage(_Facts):
     by_model: list[ModelUsage] | None = None
 
 
+def embedded(usage: Usage) -> None:
+    """Turn the usage of an embedding, which conventions call input tokens, into what it is; `inputTokens` are those of inferences."""
+    if usage.embedding_input_tokens is None:
+        usage.embedding_input_tokens = usage.input_tokens
+    usage.input_tokens = usage.output_tokens = None
+
+
 class Operation(_Facts, kw_only=True):
     """One operation of a run (one span); an entry of the `spanline_operations` facet.
 

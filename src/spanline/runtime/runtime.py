@@ -131,6 +131,9 @@ class Runtime:
             if not run.has_lineage() and self.settings.record != "all":
                 return
             previous: RunRecord | None = run.record
+            if previous is None:
+                # Nothing was known when it ended (its operation came in a background task): this is its first terminal event.
+                run.sequence = 0
             record = run.record = self._record(run)
             record.conflicts, new = self.labels.check(record.artifacts, record.run_id)
             if self.metrics is not None:

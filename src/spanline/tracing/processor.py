@@ -121,6 +121,8 @@ class LineageSpanProcessor(SpanProcessor):
             self._claims[context.trace_id] = run
             if len(self._claims) > CLAIMS_KEPT:
                 self._claims.popitem(last=False)
+        if run.is_job:
+            run.tell_parents()
         facts = CONTEXT.get()
         if facts:
             apply_facts(run, facts)
@@ -171,6 +173,8 @@ class LineageSpanProcessor(SpanProcessor):
         )
         if reading is not None:
             run.readings.append(reading)
+            if run.parent_run is not None:
+                run.tell_parents()
             run.weight += READING_WEIGHT
             self._weight += READING_WEIGHT
         return reading is not None
