@@ -203,7 +203,7 @@ class Settings:
                 try:
                     values[name] = entry.metadata["parse"](text)
                 except ValueError as error:
-                    default = ",".join(sorted(entry.default)) if isinstance(entry.default, frozenset) else repr(entry.default)
+                    default = ",".join(sorted(FEATURES)) if entry.default is FEATURES else repr(entry.default)
                     warnings.append(f"{variable} is {text!r}, expected {_NUMBERS.get(entry.metadata['parse'], error)}; using {default}")
                     continue
                 break
