@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "conflicts": "spanline.cli.conflicts:conflicts",
     "gaps": "spanline.cli.gaps:gaps",
     "erase": "spanline.cli.erase:erase",
+    "export": "spanline.cli.export:export",
     "evaluate": "spanline.cli.evaluate:evaluate",
     "doctor": "spanline.cli.doctor:doctor",
     "journal": "spanline.cli.journal:journal",
