@@ -82,7 +82,7 @@ class Rows:
         facts = facts_of(document) if document else None
         return (
             bytes(row.run_id), _bytes(row.trace_id), _bytes(row.parent_id), job.namespace if job else None, job.name if job else None,
-            STATUSES[row.status], row.started_us, row.ended_us, row.offline == 1, facts.service if facts else None,
+            str(STATUSES[int(row.status)]), row.started_us, row.ended_us, row.offline == 1, facts.service if facts else None,
             facts.environment if facts else None, _of(release, "name"), _of(release, "code_revision"), _of(release, "repository"),
             _of(release, "image_digest"), text(trace.get("requestId")), text(trace.get("tenant")), text(trace.get("subject")),
             text(trace.get("session")), _tags(facts), _whole(trace.get("httpStatusCode")),
