@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+
 import click
 
-from spanline.cli.options import empty_page, existing_ledger, json_option, ledger_option, page_options
+from spanline.cli.options import empty_page, existing_ledger, json_option, ledger_option, page_options, suggest
 from spanline.cli.text import faint, say, say_json, shown, table
+from spanline.record.artifact import NAMESPACES
 
 
 @click.command()
@@ -18,6 +21,12 @@ def artifacts(kind: str | None, name: str | None, limit: int, after: str | None,
     """List artifacts with their versions and digests."""
     with existing_ledger(ledger_url) as ledger:
         page = empty_page() if ledger is None else ledger.artifacts(limit=limit, after=after, kind=kind, name=name)
+        if ledger is not None and not page["items"] and after is None:
+            near = difflib.get_close_matches(kind or "", NAMESPACES, 1)
+            if near and near != [kind]:
+                say(f"no artifact is of the kind {shown(kind)}; did you mean {near[0]}?", err=True)
+            else:
+                suggest(lambda: ledger.impact(f"{kind}:{name}" if kind else str(name), limit=1) if name else None)
     if as_json:
         say_json(page)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from spanline.cli.completing import refs
 from spanline.cli.options import empty_page, existing_ledger, json_option, ledger_option, page_options
 from spanline.cli.text import bad, faint, good, say, say_json, shown, warned
 
@@ -42,7 +43,7 @@ def conflicts(ctx: click.Context, with_acknowledged: bool, limit: int, after: st
 
 
 @conflicts.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=refs)
 @click.argument("digest")
 @ledger_option
 @json_option

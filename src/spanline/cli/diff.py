@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import click
 
+from spanline.cli.completing import jobs, refs
 from spanline.cli.options import ask, json_option, ledger_option
 from spanline.cli.text import bad, bold, faint, good, say, say_json, shown, table, warned
 
@@ -14,9 +15,9 @@ _COLOURS = {"version": warned, "digest": bad, "added": good, "removed": bad}
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
-@click.option("--job", help="Only runs of this job, of releases and time windows.")
+@click.argument("a", shell_complete=refs)
+@click.argument("b", shell_complete=refs)
+@click.option("--job", shell_complete=jobs, help="Only runs of this job, of releases and time windows.")
 @ledger_option
 @json_option
 def diff(a: str, b: str, job: str | None, ledger_url: str | None, as_json: bool) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import click
 
-from spanline.cli.options import json_option, ledger_option, need_server_extra, settings_for, sqlite_file
-from spanline.cli.relay import Moment
+from spanline.cli.options import Moment, json_option, ledger_option, need_server_extra, settings_for, sqlite_file
 from spanline.cli.text import faint, good, say, say_json, shown, warned
 from spanline.errors import ConfigurationError
 

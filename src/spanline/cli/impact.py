@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from spanline.cli.completing import refs
 from spanline.cli.options import ask, json_option, ledger_option, page_options
 from spanline.cli.text import bold, faint, say, say_json, shown, status, table
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=refs)
 @page_options
 @ledger_option
 @json_option

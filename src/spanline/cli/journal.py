@@ -82,15 +82,21 @@ def verify(ctx: click.Context, journal_dir: Path | None, as_json: bool) -> None:
 
 
 @journal.command()
+@click.option("--limit", type=click.IntRange(1), help="How many; all by default.")
+@click.option("--after", metavar="CURSOR", help="Go on after this cursor (`next` of the page before).")
 @journal_option
 @json_option
-def parked(journal_dir: Path | None, as_json: bool) -> None:
+def parked(limit: int | None, after: str | None, journal_dir: Path | None, as_json: bool) -> None:
     """List the events that a consumer refused, and why."""
     from spanline.relay.parked import parked as parked_in
 
-    items = [{**item.shown(), "journal": folder.name} for folder in _folders(journal_dir) for item in parked_in(folder)]
+    found = [{**item.shown(), "journal": folder.name} for folder in _folders(journal_dir) for item in parked_in(folder)]
+    # By what stays as it is when others are retried meanwhile; times are of nanoseconds.
+    items = [item for item in sorted(found, key=_cursor) if after is None or _cursor(item) > after]
+    following = _cursor(items[limit - 1]) if limit is not None and len(items) > limit else None
+    items = items[:limit]
     if as_json:
-        say_json({"items": items, "next": None})
+        say_json({"items": items, "next": following})
         return
     if not items:
         say(good("nothing is parked"))
@@ -103,7 +109,13 @@ def parked(journal_dir: Path | None, as_json: bool) -> None:
     ]
     for line in table(header, rows):
         say(line)
+    if following is not None:
+        say(faint(f"more: --after '{following}'"))
     say(faint("`spanline journal retry` tries them again"))
+
+
+def _cursor(item: dict[str, Any]) -> str:
+    return "/".join(str(item.get(key) or "") for key in ("journal", "consumer", "parkedAt", "runId", "eventType"))
 
 
 @journal.command()

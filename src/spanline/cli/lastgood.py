@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from spanline.cli.completing import jobs
 from spanline.cli.options import ask, json_option, ledger_option
 from spanline.cli.text import bad, bold, faint, good, say, say_json, shown, warned
 
 
 @click.command()
-@click.option("--job", required=True, help="Job name, as in `fee-assistant.POST /chat`.")
+@click.option("--job", required=True, shell_complete=jobs, help="Job name, as in `fee-assistant.POST /chat`.")
 @ledger_option
 @json_option
 @click.pass_context

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import click
 
+from spanline.cli.completing import refs
 from spanline.cli.options import ask, json_option, ledger_option
 from spanline.cli.text import Tree, bad, bold, faint, say, say_json, shown, status, warned
 
@@ -14,7 +15,7 @@ _MAX_LINES = 400
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=refs)
 @click.option("--up", is_flag=True, help="What it was made from.")
 @click.option("--down", is_flag=True, help="What was made from it.")
 @click.option("--depth", type=click.IntRange(0, 100), default=5, show_default=True, help="How many runs away.")

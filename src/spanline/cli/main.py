@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from typing import Any
@@ -30,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "spanline.cli.doctor:doctor",
     "journal": "spanline.cli.journal:journal",
     "deploy": "spanline.cli.deploy:deploy",
+    "completion": "spanline.cli.completion:completion",
 }
 
 
@@ -47,6 +49,14 @@ class LazyGroup(click.Group):
             return None
         module, _, name = target.partition(":")
         return getattr(importlib.import_module(module), name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find what was typed; what is no command gets the nearest ones for an answer."""
+        name = args[0]
+        near = difflib.get_close_matches(name, COMMANDS, 3)
+        if near and name not in COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {name!r}. Did you mean {' or '.join(map(repr, near))}?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our own errors become one line that says what to do."""

@@ -146,6 +146,14 @@ def ask(url: str | None, question: Callable[[Ledger | RemoteLedger], dict[str, A
     raise click.exceptions.Exit(NOT_FOUND)
 
 
+def suggest(question: Callable[[], object]) -> None:
+    """Say on standard error what a list was empty for, and what is near: the ledger does not know the name. Else nothing is said."""
+    try:
+        question()
+    except UnknownReference as error:
+        say(str(error), err=True)
+
+
 @contextmanager
 def _asked(ledger: L) -> Generator[L]:
     try:

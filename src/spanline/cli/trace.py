@@ -25,7 +25,8 @@ def checked_id(ctx: click.Context, param: click.Parameter, value: str) -> str:
         click.BadParameter: It cannot be one.
     """
     if not _ID.match(value):
-        raise click.BadParameter("expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -", ctx, param)
+        hint = "; an artifact is asked for with `spanline lineage` or `impact`" if "@" in value and ":" in value else ""
+        raise click.BadParameter(f"expected 1 to 128 of the characters A-Z a-z 0-9 . _ : -{hint}", ctx, param)
     return value
 
 
