@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
+
+_LEAP = re.compile(r":60(?=[.Z+-])")
 
 
 def rfc3339(ns: int) -> str:
@@ -24,7 +27,11 @@ def parse_rfc3339(text: str) -> int:
     Raises:
         ValueError: Not a time.
     """
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        # Small letters and the sixtieth second of a leap are RFC 3339 too.
+        moment = datetime.fromisoformat(_LEAP.sub(":59", text.upper()))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     whole = int(moment.replace(microsecond=0).timestamp())

@@ -91,6 +91,7 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
     from spanline.metrics.engine import Metrics
     from spanline.relay.measure import DeliveryHealth
     from spanline.server.app import build_app
+    from spanline.server.patience import limited_protocol
 
     file = sqlite_file(settings.effective_ledger_url)
     if file is not None:
@@ -117,7 +118,10 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
                     say(f"journals    {delivery.folder}")
                     say("Ctrl-C ends it.")
 
-        server = Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5))
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5, http=limited_protocol()
+        )
+        server = Server(config)
         # uvicorn ends by raising the signal again; without a handler of ours SIGTERM would kill the process before delivery is closed.
         signal.signal(signal.SIGTERM, lambda number, frame: setattr(server, "should_exit", True))
         with delivery, contextlib.suppress(KeyboardInterrupt):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from spanline.ledger.codec import digest64_of
+from spanline.naming import MAX_NAME, fit
 from spanline.times import parse_rfc3339
 
 MAX_EVENT_BYTES = 16 << 20
@@ -59,8 +60,14 @@ def items(value: Any) -> list[Mapping[str, Any]]:
 def text(value: Any) -> str | None:
     """The value when it is a string with content, without NUL (PostgreSQL's text holds none)."""
     if isinstance(value, str) and value:
-        return value.replace("\x00", "") if "\x00" in value else value
+        return value.replace("\x00", "") or None if "\x00" in value else value
     return None
+
+
+def short(value: Any) -> str | None:
+    """The value as `text`, cut where it is longer than a name may be: an index of PostgreSQL takes 2.7 kB."""
+    found = text(value)
+    return fit(found) if found is not None and len(found) > MAX_NAME else found
 
 
 def micros(value: Any) -> int | None:
@@ -113,16 +120,16 @@ def read_any(event: bytes | Mapping[str, Any]) -> Event | Static:
     if not isinstance(run_id, str) or not _UUID.match(run_id):
         raise ValueError("run.runId is not a UUID")
     job = part(doc.get("job"))
-    namespace, name = text(job.get("namespace")), text(job.get("name"))
-    if namespace is None or name is None:
+    names = short(job.get("namespace")), short(job.get("name"))
+    if names[0] is None or names[1] is None:
         raise ValueError("job.namespace or job.name is missing")
     event_us = micros(doc.get("eventTime"))
     if event_us is None:
         raise ValueError("eventTime is not an RFC 3339 time")
     kind = doc.get("eventType")
-    if kind is not None and kind not in _TYPES:
+    if kind is not None and not (isinstance(kind, str) and kind in _TYPES):
         raise ValueError("eventType is not one of START, RUNNING, COMPLETE, ABORT, FAIL, OTHER")
-    return Event(bytes.fromhex(run_id.replace("-", "")), (namespace, name), event_us, digest64_of(line), line, doc)
+    return Event(bytes.fromhex(run_id.replace("-", "")), (names[0], names[1]), event_us, digest64_of(line), line, doc)
 
 
 def _without_lone_surrogates(line: bytes) -> bytes:
@@ -138,12 +145,12 @@ def _without_lone_surrogates(line: bytes) -> bytes:
 def _static(doc: Document) -> Static:
     is_dataset = "dataset" in doc
     about = part(doc["dataset" if is_dataset else "job"])
-    namespace, name, event_us = text(about.get("namespace")), text(about.get("name")), micros(doc.get("eventTime"))
-    if namespace is None or name is None:
+    names, event_us = (short(about.get("namespace")), short(about.get("name"))), micros(doc.get("eventTime"))
+    if names[0] is None or names[1] is None:
         raise ValueError(f"{'dataset' if is_dataset else 'job'}.namespace or name is missing")
     if event_us is None:
         raise ValueError("eventTime is not an RFC 3339 time")
-    return Static(namespace, name, is_dataset, event_us, doc)
+    return Static(names[0], names[1], is_dataset, event_us, doc)
 
 
 def merge_static(before: Document | None, new: Static) -> Document:
@@ -200,10 +207,10 @@ def _facets(some: Iterable[Mapping[str, Any]]) -> Document:
     found: Document = {}
     for facets in some:
         found.update(facets)
-    deleted = [name for name, facet in found.items() if isinstance(facet, dict) and "_deleted" in facet]
-    for name in deleted:
-        if part(found[name])["_deleted"] is True:
-            del found[name]
+    deleted = [key for key, facet in found.items() if isinstance(facet, dict) and "_deleted" in facet]
+    for key in deleted:
+        if part(found[key])["_deleted"] is True:
+            del found[key]
     return found
 
 
@@ -216,9 +223,9 @@ def _merge_datasets(lists: Iterable[Any]) -> list[Document]:
             if before is None:
                 found[key] = dict(dataset)
                 continue
-            for name in ("facets", "inputFacets", "outputFacets"):
-                if isinstance(dataset.get(name), dict):
-                    before[name] = _facets((part(before.get(name)), part(dataset[name])))
+            for of in ("facets", "inputFacets", "outputFacets"):
+                if isinstance(dataset.get(of), dict):
+                    before[of] = _facets((part(before.get(of)), part(dataset[of])))
     return list(found.values())
 
 

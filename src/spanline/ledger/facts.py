@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 
 from spanline.ledger.codec import digest64, uuid_bytes
-from spanline.ledger.documents import Document, items, micros, part, text
+from spanline.ledger.documents import Document, items, micros, part, short, text
 from spanline.naming import fit, is_alias
 from spanline.record.artifact import NAMESPACES
 
@@ -106,7 +106,7 @@ def facts_of(doc: Document) -> Facts:
     artifacts = [*used(doc.get("inputs"), INPUT), *used(doc.get("outputs"), OUTPUT)]
     tags = {key: value for key, value in part(trace.get("tags")).items() if isinstance(value, str)}
     return Facts(
-        job=(text(job.get("namespace")) or "", text(job.get("name")) or ""),
+        job=(short(job.get("namespace")) or "", short(job.get("name")) or ""),
         status=STATUSES.index(kind) if kind in STATUSES else 0,
         started_us=min(started_us, last_us),
         ended_us=ended_us,
@@ -114,8 +114,8 @@ def facts_of(doc: Document) -> Facts:
         parent_id=uuid_bytes(part(part(facets.get("parent")).get("run")).get("runId")),
         offline=_offline(part(job.get("facets")), bool(trace), artifacts),
         ours=bool(trace),
-        service=text(trace.get("service")),
-        environment=text(trace.get("environment")),
+        service=short(trace.get("service")),
+        environment=short(trace.get("environment")),
         release=_release(part(facets.get("spanline_release"))),
         artifacts=artifacts,
         operations=operations,

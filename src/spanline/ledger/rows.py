@@ -12,7 +12,7 @@ from sqlalchemy.schema import Table
 from spanline.ledger.codec import digest64
 from spanline.ledger.conflicts import Flag
 from spanline.ledger.database import inserting
-from spanline.ledger.documents import text
+from spanline.ledger.documents import short, text
 from spanline.ledger.facts import Facts, job_key
 from spanline.ledger.gaps import Gap, bits
 from spanline.ledger.schema import artifacts, conflicts, edges, evaluations, events, jobs, releases, runs, terms
@@ -150,9 +150,9 @@ class Rows:
         release = facts.release
         if not release:
             return None
-        names = [text(release.get(name)) for name in ("release", "codeRevision", "repository", "imageDigest")]
+        names = [short(release.get(key)) for key in ("release", "codeRevision", "repository", "imageDigest")]
         service, environment = facts.service or "", facts.environment
-        key = digest64("release", service, environment or "", *(name or "" for name in names))
+        key = digest64("release", service, environment or "", *(value or "" for value in names))
         if key not in self._releases:
             self._releases[key] = {
                 "release": key, "service": service, "environment": environment, "name": names[0], "code_revision": names[1],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -24,6 +25,7 @@ MAX_UNPACKED = 64 << 20
 
 MAX_EVENTS = 10_000
 BODY_TIMEOUT_S = 30.0
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},]', re.DOTALL)
 
 
 class Ingest:
@@ -48,11 +50,7 @@ class Ingest:
     async def batch(self, request: Request) -> Response:
         """`POST /api/v1/lineage/batch`: an array of events; 200 with what became of each that failed."""
         body = await body_of(request, MAX_UNPACKED)
-        try:
-            events = [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise Problem(HTTPStatus.BAD_REQUEST, "Not a batch", f"The body is a JSON array of OpenLineage events: {reason}.") from error
+        events = await ask(_events_of, body)
         if len(events) > MAX_EVENTS:
             raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Too many events", f"At most {MAX_EVENTS} in one batch.")
         rejected = (await ask(self.ledger.ingest, events)).rejected if events else ()
@@ -94,6 +92,40 @@ async def body_of(request: Request, most: int) -> bytes:
     except ClientDisconnect:
         raise Problem(HTTPStatus.BAD_REQUEST, "Incomplete request") from None
     return await ask(_unpacked, bytes(body), most) if coding != "identity" else bytes(body)
+
+
+def _events_of(body: bytes) -> list[bytes]:
+    """The elements of an array; where one of them is broken, as far as brackets and quotes show them: it alone is refused then."""
+    try:
+        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = _split(body)
+        if found is None:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise Problem(HTTPStatus.BAD_REQUEST, "Not a batch", f"The body is a JSON array of OpenLineage events: {reason}.") from error
+        return found
+
+
+def _split(body: bytes) -> list[bytes] | None:
+    found: list[bytes] = []
+    depth, start = 0, 0
+    for token in _TOKEN.finditer(body):
+        sign = token[0]
+        if depth == 1 and sign in (b",", b"]"):
+            found.append(body[start : token.start()].strip())
+            start = token.end()
+        if sign in (b"[", b"{"):
+            if depth == 0 and (sign == b"{" or body[: token.start()].strip()):
+                return None
+            start = start if depth else token.end()
+            depth += 1
+        elif sign in (b"]", b"}"):
+            depth -= 1
+            if depth == 0:
+                return found if sign == b"]" and not body[token.end() :].strip() else None
+        if len(found) > MAX_EVENTS:
+            break
+    return found if len(found) > MAX_EVENTS else None
 
 
 def _unpacked(body: bytes, most: int) -> bytes:
