@@ -24,8 +24,11 @@ NAMESPACES: dict[str, str] = {
 """Kind of artifact to dataset namespace (contract.md, "Datasets")."""
 
 
-class Document(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """One retrieved document: its id and score, never its text."""
+class Document(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False, forbid_unknown_fields=True):
+    """One retrieved document: its id and score, never its text.
+
+    A framework's document with more in it is not decoded as one: what it says in other places would be lost.
+    """
 
     id: str
     score: float | None = None
