@@ -289,6 +289,22 @@ async def test_a_client_that_left_a_slow_answer_is_an_abort(sink: MemorySink, st
     assert sink.record.outcome == ("ABORT" if status == 200 else "FAIL")
 
 
+async def test_the_500_of_any_app_bears_the_header(sink: MemorySink) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with tool("x"):
+            raise KeyError("secret")
+
+    wrapped = SpanlineMiddleware(app, sink)
+    async with client(wrapped) as http:
+        answer = await http.get("/")
+    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    assert answer.headers["x-trace-id"] == sink.record.trace_id
+    assert (sink.record.outcome, sink.record.error_type, sink.record.http_status_code) == ("FAIL", "KeyError", 500)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=wrapped), base_url="http://test") as http:
+        with pytest.raises(KeyError, match="secret"):
+            await http.get("/")
+
+
 async def test_looking_after_the_client_takes_no_message_from_the_app(sink: MemorySink) -> None:
     bodies: list[Any] = []
 

@@ -144,6 +144,17 @@ class Exchange:
             error = sys.exc_info()[1] if self.status is not None and self.status >= 500 else None
             self.end(error)
 
+    @property
+    def unanswered(self) -> bool:
+        """A client waits for an answer that has not begun."""
+        return not self.websocket and self.status is None and not self.disconnected
+
+    async def fail(self) -> None:
+        """Answer for an app that left with an exception, as its server would, so that this answer bears our header too."""
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
+
     def _add_headers(self, message: Message) -> None:
         with _answering:
             headers = list(message.get("headers", ()))

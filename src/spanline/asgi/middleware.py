@@ -55,7 +55,7 @@ _CARRIER = _Carrier()
 
 
 # A guard has no state: those of the request path are made once.
-_finding, _beginning = guard("asgi.page"), guard("asgi.begin")
+_finding, _beginning, _failing = guard("asgi.page"), guard("asgi.begin"), guard("asgi.fail")
 
 
 class SpanlineMiddleware:
@@ -112,11 +112,17 @@ class SpanlineMiddleware:
         self.runtime.in_flight(1)
         try:
             await self.app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.unanswered:
+                with _failing:
+                    await exchange.fail()
+            exchange.end(error)
+            raise
         except BaseException as error:
             exchange.end(error)
             raise
         finally:
-            exchange.end(_Unanswered() if not exchange.websocket and exchange.status is None and not exchange.disconnected else None)
+            exchange.end(_Unanswered() if exchange.unanswered else None)
             self.runtime.in_flight(-1)
             CURRENT.reset(current)
             if token is not None:
