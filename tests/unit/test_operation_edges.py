@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from opentelemetry import trace
 
-from spanline.api.inference import embedding
+from spanline.api.inference import embedding, inference
 from spanline.api.job import job
 from spanline.api.retrieval import rerank, retrieval
 from spanline.api.steps import tool, workflow
-from spanline.record.references import Index
+from spanline.record.references import Corpus, Index
 from tests.support import MemorySink
 
 
@@ -73,6 +73,21 @@ def test_the_usage_of_an_embedding_is_no_input_of_an_inference(sink: MemorySink)
     (operation,) = sink.record.operations
     assert operation.usage is not None
     assert (operation.usage.input_tokens, operation.usage.embedding_input_tokens) == (None, 7)
+
+
+def test_a_prompt_by_its_name(sink: MemorySink) -> None:
+    for prompt in ("fees@v7", "plain", 7):
+        with inference("openai", "m", prompt=prompt):
+            pass
+    prompts = [[artifact.label for artifact in record.artifacts if artifact.kind == "prompt"] for record in sink.records]
+    assert prompts == [["fees@v7"], ["plain"], []]
+
+
+def test_a_job_leaves_out_what_is_no_reference(sink: MemorySink, caplog: pytest.LogCaptureFixture) -> None:
+    with job("build", inputs=["corpus:fees", Corpus("fees", version="1")]):
+        pass
+    assert [artifact.label for artifact in sink.record.artifacts] == ["fees@1"]
+    assert "str is no reference" in caplog.text
 
 
 def _current() -> int:

@@ -146,7 +146,7 @@ def inference(
     provider: str | None = None,
     model: str | Model | None = None,
     *,
-    prompt: PromptTemplate | None = None,
+    prompt: PromptTemplate | str | None = None,
     operation: str = "chat",
     **parameters: float | None,
 ) -> Inference:
@@ -155,7 +155,7 @@ def inference(
     Args:
         provider: `gen_ai.provider.name`, e.g. `openai`.
         model: Requested model: a name, or a `Model` reference with version and digest.
-        prompt: The template that was rendered.
+        prompt: The template that was rendered; or its name, or `name@version`, where the text is elsewhere.
         operation: `chat`, `text_completion` or `generate_content`.
         **parameters: `temperature`, `top_p`, `top_k`, `max_tokens`, `seed`, `frequency_penalty`, `presence_penalty`, `choices`; others
             are ignored.
@@ -174,14 +174,17 @@ def embedding(provider: str | None = None, model: str | Model | None = None) -> 
     return Inference("embedding", "embeddings", *_model(model, {s.PROVIDER_NAME: provider}, None), span_kind=SpanKind.CLIENT)
 
 
-def _model(model: str | Model | None, attributes: dict[str, Any], prompt: PromptTemplate | None) -> tuple[str | None, dict[str, Any]]:
+def _model(model: str | Model | None, attributes: dict[str, Any], prompt: PromptTemplate | str | None) -> tuple[str | None, dict[str, Any]]:
     encoded: list[str] = []
     name = model
     if isinstance(model, Model):
         name = model.name
         encoded.append(model.encoded)
     attributes[s.REQUEST_MODEL] = name
-    if prompt is not None:
+    if isinstance(prompt, str):
+        label, at, version = prompt.rpartition("@")
+        attributes[s.PROMPT_NAME], attributes[s.PROMPT_VERSION] = (label, version) if at and label else (prompt, None)
+    elif isinstance(prompt, PromptTemplate):
         attributes[s.PROMPT_NAME] = prompt.name
         attributes[s.PROMPT_VERSION] = prompt.version
         attributes[s.PROMPT_DIGEST] = prompt.digest

@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Status, StatusCode
 
 import spanline.semconv as s
-from spanline._guard import guard
+from spanline._guard import guard, warn_once_a_minute
 from spanline.api.operation import current_sink
 from spanline.errors import error_type
 from spanline.naming import offline_job
@@ -192,7 +192,12 @@ def _named(work: Job, source: str | None) -> Job:
 
 
 def _artifacts(reference: Reference, role: str) -> list[Artifact]:
-    """A reference and what it is made of: the parts of an output are inputs, for the job read them."""
+    """A reference and what it is made of: the parts of an output are inputs, for the job read them; nothing of what is none."""
+    if not isinstance(reference, Reference):  # pyright: ignore[reportUnnecessaryIsInstance]
+        warn_once_a_minute(
+            "job.reference", f"spanline: job(): {type(reference).__name__} is no reference; use spanline.Dataset(…) and the like"
+        )
+        return []
     if role == "input":
         return list(reference.artifacts(role="input", evidence="declared"))
     made, *parts = reference.artifacts(role="output", evidence="declared")

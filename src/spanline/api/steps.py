@@ -72,7 +72,7 @@ def guardrail(name: str, *, version: str | None = None, phase: str | None = None
         phase: `input`, `output` or `tool`.
     """
     attributes = {
-        s.GUARDRAIL_NAME: name, s.GUARDRAIL_VERSION: version, s.GUARDRAIL_PHASE: phase if phase in PHASES else None,
+        s.GUARDRAIL_NAME: name, s.GUARDRAIL_VERSION: version, s.GUARDRAIL_PHASE: phase if isinstance(phase, str) and phase in PHASES else None,
     }  # fmt: skip
     return Guardrail("guardrail", "guardrail", name, attributes)
 
