@@ -204,7 +204,8 @@ class Settings:
                     values[name] = entry.metadata["parse"](text)
                 except ValueError as error:
                     default = ",".join(sorted(FEATURES)) if entry.default is FEATURES else repr(entry.default)
-                    warnings.append(f"{variable} is {text!r}, expected {_NUMBERS.get(entry.metadata['parse'], error)}; using {default}")
+                    instead = "it counts as not set" if entry.default is None else f"using {default}"
+                    warnings.append(f"{variable} is {text!r}, expected {_NUMBERS.get(entry.metadata['parse'], error)}; {instead}")
                     continue
                 break
         resource = _resource_attributes(environ)

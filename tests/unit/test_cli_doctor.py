@@ -63,15 +63,15 @@ def test_settings_name_their_source_and_secrets_stay_secret() -> None:
     assert ("ok", "service = fees (from SPANLINE_SERVICE)") in levels(document, "settings")
     assert ("ok", "tokens = (set) (from SPANLINE_TOKENS)") in levels(document, "settings")
     assert "s3cret" not in json.dumps(document)
+    urls = ("OPENLINEAGE_URL", "SPANLINE_SERVER_URL", "SPANLINE_JAEGER_URL", "SPANLINE_BASE_URL", "SPANLINE_LEDGER_URL")
+    assert "s3cret" not in json.dumps(doctor(**dict.fromkeys(urls, "http://user:s3cret@127.0.0.1:9"))[1])
     assert levels(document, "tracing")[0][0] == "note"
 
 
 def test_allowed_content_is_warned_of(tmp_path: Path) -> None:
     code, document = doctor(SPANLINE_HOME=str(tmp_path), SPANLINE_SCRUB="true", SPANLINE_ALLOW="gen_ai.input.messages")
     assert code == 0
-    assert ("warn", "span attributes that may be content leave: gen_ai.input.messages") in levels(
-        document, "settings"
-    )
+    assert ("warn", "span attributes that may be content leave: gen_ai.input.messages") in levels(document, "settings")
 
 
 def test_unknown_and_wrong_settings_are_named_with_the_nearest() -> None:
@@ -112,6 +112,30 @@ def test_a_broken_transport_configuration_is_told(tmp_path: Path) -> None:
     code, document = doctor(OPENLINEAGE_CONFIG=str(config))
     assert code == 1
     assert "nonsense" in levels(document, "delivery")[0][1]
+
+
+@pytest.mark.parametrize(
+    ("environ", "area", "words"),
+    [
+        ({"SPANLINE_LEDGER_URL": "mysql://host/runs"}, "ledger", "SQLite or PostgreSQL"),
+        ({"SPANLINE_LEDGER_URL": "sqlite:////proc/nowhere/runs.db"}, "ledger", "no ledger can be made"),
+        ({"OPENLINEAGE_URL": "http://127.0.0.1:9", "SPANLINE_OPENLINEAGE_PRESET": "marqez"}, "delivery", "unknown preset 'marqez'"),
+        ({"SPANLINE_BASE_URL": "localhost:8000"}, "settings", "SPANLINE_BASE_URL is 'localhost:8000', expected an http:// or https:// URL"),
+        ({"OPENLINEAGE_URL": "not a url"}, "settings", "it counts as not set"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:99999"}, "endpoints", "has no valid port"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "u:pass@127.0.0.1:4318"}, "endpoints", "(127.0.0.1:4318) has no http://"),
+    ],
+)
+def test_what_is_set_wrongly_is_one_broken_thing_among_all_that_is_told(
+    environ: dict[str, str], area: str, words: str, tmp_path: Path
+) -> None:
+    code, document = doctor(SPANLINE_HOME=str(tmp_path), **environ)
+    assert code == 1
+    (found,) = [check for check in document["checks"] if check["level"] == "broken" and check["area"] == area]
+    assert words in found["message"]
+    assert found["hint"]
+    assert "u:pass" not in json.dumps(document)
+    assert document["checks"][-1]["area"] == "packages"
 
 
 def test_a_changed_journal_is_broken(tmp_path: Path) -> None:

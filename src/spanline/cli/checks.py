@@ -19,7 +19,6 @@ from spanline.settings import Settings
 Level = Literal["ok", "note", "warn", "broken"]
 
 _SECRET = frozenset({"tokens", "hash_key", "openlineage_api_key"})
-_URLS_WITH_PASSWORD = frozenset({"ledger_url"})
 
 
 class Finding(NamedTuple):
@@ -39,7 +38,11 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
         if source is not None:
             yield Finding("settings", "ok", f"{entry.name} = {_value(settings, entry.name)} (from {source})")
     for warning in settings.warnings:
-        yield Finding("settings", "warn", warning)
+        if "; it counts as not set" in warning:
+            # There is nothing that could stand for an address.
+            yield Finding("settings", "broken", warning, "mend the value: until then nothing goes or leads there")
+        else:
+            yield Finding("settings", "warn", warning)
     if settings.service == "unknown_service":
         yield Finding(
             "settings",
@@ -64,7 +67,7 @@ def _value(settings: Settings, name: str) -> str:
     value = getattr(settings, name)
     if name in _SECRET:
         return "(set)"
-    if name in _URLS_WITH_PASSWORD and isinstance(value, str):
+    if isinstance(value, str) and "://" in value:
         return shown_url(value)
     if isinstance(value, frozenset | tuple):
         return ",".join(sorted(str(part) for part in cast("tuple[object, ...]", value)))
@@ -74,17 +77,27 @@ def _value(settings: Settings, name: str) -> str:
 _PROBE = 65_536
 
 
+def _try_writing(folder: Path) -> Path:
+    """Write into a folder, or into where it would be made; that place.
+
+    Raises:
+        OSError: Nothing can be written there.
+    """
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    with tempfile.TemporaryFile(dir=existing, buffering=0) as file:
+        # An empty file fits on a full disk; a run does not.
+        if file.write(bytes(_PROBE)) < _PROBE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return existing
+
+
 def check_state(settings: Settings) -> Iterator[Finding]:
     """The state folder: writable, with room."""
     base = settings.base
-    existing = base
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
     try:
-        with tempfile.TemporaryFile(dir=existing, buffering=0) as file:
-            # An empty file fits on a full disk; a run does not.
-            if file.write(bytes(_PROBE)) < _PROBE:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        existing = _try_writing(base)
     except OSError as error:
         yield Finding(
             "state", "broken", f"{base} cannot be written: {error.strerror}", "name another folder with SPANLINE_STATE or SPANLINE_HOME"
@@ -148,7 +161,7 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
 
     url = settings.effective_ledger_url
     if settings.server_url is not None:
-        yield Finding("ledger", "ok", f"runs go to {settings.server_url}; no ledger is kept here")
+        yield Finding("ledger", "ok", f"runs go to {shown_url(settings.server_url)}; no ledger is kept here")
         return
     if not settings.ledger:
         yield Finding("ledger", "note", "switched off by SPANLINE_LEDGER")
@@ -158,15 +171,29 @@ def check_ledger(settings: Settings) -> Iterator[Finding]:
         return
     file = sqlite_file(url)
     if file is not None and not file.exists():
-        yield Finding("ledger", "note", f"no ledger yet at {file}: it is made when the first run is delivered")
+        try:
+            _try_writing(file.parent)
+        except OSError as error:
+            hint = "name another file with SPANLINE_LEDGER_URL; runs wait in the journal"
+            yield Finding("ledger", "broken", f"no ledger can be made at {file}: {error.strerror}", hint)
+        else:
+            yield Finding("ledger", "note", f"no ledger yet at {file}: it is made when the first run is delivered")
         return
     from spanline.ledger import Ledger
 
     try:
         Ledger.open(url).close()
     except LedgerError as error:
-        hint = f"move {file} away: a new one is made and filled from what the journal still has" if file is not None else ""
+        hint = (
+            f"move {file} away: a new one is made and filled from what the journal still has"
+            if file is not None
+            else "is it running, and is SPANLINE_LEDGER_URL right? Runs wait in the journal, and nothing is lost."
+        )
         yield Finding("ledger", "broken", str(error), hint)
+    except ConfigurationError as error:
+        yield Finding(
+            "ledger", "broken", str(error), "SPANLINE_LEDGER_URL is sqlite:///<file> or postgresql://<user>:<password>@<host>/<database>"
+        )
     else:
         yield Finding("ledger", "ok", f"{shown_url(url)} opens")
 
@@ -216,15 +243,22 @@ def check_tracing(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fi
 
 def check_transports(settings: Settings) -> Iterator[Finding]:
     """Consumers are configured rightly."""
+    from spanline.relay.presets import preset_of
     from spanline.transports.config import configured, unnamed_config
 
+    waits = "mend it: until then the service delivers to none of these, and what it records waits in the journal"
     try:
         found = configured(settings)
     except ConfigurationError as error:
-        yield Finding("delivery", "broken", str(error))
+        yield Finding("delivery", "broken", " ".join(str(error).split()), waits)
         return
     for name, transport, options in found:
-        yield Finding("delivery", "ok", f"{name}: {transport.kind}, preset {options.get('preset', 'openlineage')}")
+        try:
+            preset_of(options)
+        except ConfigurationError as error:
+            yield Finding("delivery", "broken", f"{name}: {error}", waits)
+        else:
+            yield Finding("delivery", "ok", f"{name}: {transport.kind}, preset {options.get('preset', 'openlineage')}")
         transport.close(0.1)
     if not found:
         yield Finding("delivery", "ok", "no consumer besides the ledger: nothing goes over the network")

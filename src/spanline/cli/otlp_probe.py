@@ -45,7 +45,11 @@ def otlp(found: Target, environ: Mapping[str, str]) -> Probe:
     def ask(asker: Asker) -> Iterator[Finding]:
         name = f"{found.variable} ({shown(found.given)})"
         parts = urlsplit(found.given)
-        port = parts.port
+        try:
+            port = parts.port
+        except ValueError:
+            yield _broken(f"{name} has no valid port", "a port is a number to 65535; the Collector has 4318 for HTTP, 4317 for gRPC")
+            return
         if found.grpc:
             if port == 4318:
                 yield _broken(
@@ -56,7 +60,9 @@ def otlp(found: Target, environ: Mapping[str, str]) -> Probe:
             yield Finding(AREA, "ok", f"{name} takes connections (gRPC; no more was asked)")
             return
         if parts.scheme not in {"http", "https"}:
-            yield _broken(f"{name} has no http:// or https:// before it", f"write http://{found.given}")
+            plain = re.sub(r"[^/@]*@", "", found.given)
+            rest = plain.partition("://")[2] or plain
+            yield _broken(f"{found.variable} ({plain}) has no http:// or https:// before it", f"write http://{rest}")
             return
         if found.variable == _ALL and re.search(r"/v1/(traces|metrics|logs)/?\Z", parts.path):
             yield _broken(
