@@ -187,7 +187,9 @@ def test_the_same_label_with_another_digest_is_a_conflict(ledger):
 def test_an_accepted_digest_is_no_conflict_any_more(ledger):
     ledger.ingest([end(request(0)), end(request(1, index(digest="rebuilt"), PROMPT))])
     assert not ledger.acknowledge("index:fees_corpus@c1", sha("never seen"))
+    assert not ledger.acknowledge("indexes/fees_corpus@c2", sha("rebuilt"))
     assert ledger.acknowledge("index:fees_corpus@c1", sha("rebuilt"))
+    assert ledger.acknowledge("indexes/fees_corpus@c1", sha("rebuilt"))
     assert ledger.conflicts()["items"][0]["acknowledged"]
     later = request(2, index(digest="rebuilt"), PROMPT)
     assert ledger.ingest([end(later)]).conflicts == ()

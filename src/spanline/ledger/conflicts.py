@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
+from spanline.errors import UnknownReference
 from spanline.ledger.codec import digest64, uuid_bytes
 from spanline.ledger.documents import text
 from spanline.ledger.facts import Facts
+from spanline.ledger.refs import find
 from spanline.ledger.schema import label_digests, labels
 from spanline.naming import fit, is_alias
 from spanline.record.artifact import NAMESPACES
@@ -186,3 +188,23 @@ def _load(connection: Connection, wanted: set[Label]) -> dict[Label, _State]:
 
 def _digest_row(key: int, digest: str, at_us: int, run_id: bytes | None) -> dict[str, Any]:
     return {"label": key, "digest": digest, "first_us": at_us, "first_run_id": run_id, "acknowledged_us": None}
+
+
+def labels_of(connection: Connection, ref: str) -> list[int]:
+    """Keys of the labels that `kind:name@version` or `namespace/name@version` means; none where it is not known.
+
+    Raises:
+        ValueError: It is none of a version.
+    """
+    name, at, version = ref.strip().rpartition("@")
+    if not (at and name and version):
+        raise ValueError(f"{ref} has no version: kind:name@version")
+    try:
+        known = {(entry.kind, entry.namespace, entry.name, entry.version) for entry in find(connection, ref).artifacts}
+    except UnknownReference:
+        return []
+    found: list[int] = []
+    for kind, namespace, plain, label in known:
+        query = select(labels.c.label).where(labels.c.kind == kind, labels.c.name == plain)
+        found += connection.scalars(query.where(labels.c.namespace == namespace, labels.c.version == label))
+    return found

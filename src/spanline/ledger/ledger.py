@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, literal_column, select, update
 
 from spanline.ledger import erasure
+from spanline.ledger.conflicts import labels_of
 from spanline.ledger.database import Database
 from spanline.ledger.ingest import Ingester, IngestReport
 from spanline.ledger.listing import micros_of
@@ -20,7 +21,6 @@ from spanline.ledger.questions import Questions
 from spanline.ledger.retention import Retention
 from spanline.ledger.schema import artifacts, jobs, label_digests, labels, runs
 from spanline.ledger.view import moment
-from spanline.naming import parse_ref
 
 CHECK_EVERY_S = 30.0
 BUDGET_S = 0.05
@@ -100,7 +100,7 @@ class Ledger(Questions):
         """Accept a digest under a label: runs that show it from now on are not flagged.
 
         Args:
-            ref: `kind:name@version`.
+            ref: `kind:name@version` or `namespace/name@version`.
             digest: The whole digest.
 
         Returns:
@@ -109,12 +109,8 @@ class Ledger(Questions):
         Raises:
             ValueError: The reference is none of a version.
         """
-        kind, name, version = parse_ref(ref)
-        if version is None:
-            raise ValueError(f"{ref} has no version: kind:name@version")
-        meant = select(labels.c.label).where(labels.c.kind == kind, labels.c.name == name, labels.c.version == version)
         with self._database.write() as connection:
-            seen = label_digests.c.label.in_(list(connection.scalars(meant))) & (label_digests.c.digest == digest)
+            seen = label_digests.c.label.in_(labels_of(connection, ref)) & (label_digests.c.digest == digest)
             done = connection.execute(
                 update(label_digests)
                 .where(seen)
