@@ -150,6 +150,8 @@ def test_relay_once_and_lists(tmp_path: Path) -> None:
     done = spanline(tmp_path, "relay", "--once")
     assert done.returncode == 0, done.stderr
     assert "ledger" in done.stdout
+    again = json.loads(spanline(tmp_path, "relay", "--once", "--json").stdout)
+    assert (again["consumers"], again["delivered"]) == (["ledger"], True)
     runs = json.loads(spanline(tmp_path, "runs", "--json").stdout)
     assert [item["traceId"] for item in runs["items"]] == [OTHER, TRACE]
     page = json.loads(spanline(tmp_path, "runs", "--limit", "1", "--json").stdout)

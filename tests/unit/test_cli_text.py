@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -149,3 +150,24 @@ def test_usage_errors_are_2() -> None:
 
 def test_version() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("spanline, version 0.")
+
+
+def test_every_command_that_prints_for_people_takes_json() -> None:
+    """All but `convert` and `export`, which print events and files."""
+
+    def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+        if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield name, command
+            context = click.Context(command)
+            for child in command.list_commands(context):
+                below = command.get_command(context, child)
+                assert below is not None
+                yield from leaves(below, f"{name} {child}".strip())
+        else:
+            yield name, command
+
+    found = dict(leaves(main, ""))
+    assert {"trace", "conflicts ack", "relay", "relay replay", "journal ls", "deploy gate"} <= set(found)
+    without = {name for name, command in found.items() if not any("--json" in option.opts for option in command.params)}
+    assert without <= {"convert", "export", "export runs"}, without

@@ -49,20 +49,16 @@ def conflicts(ctx: click.Context, with_acknowledged: bool, limit: int, after: st
 @json_option
 @click.pass_context
 def ack(ctx: click.Context, ref: str, digest: str, ledger_url: str | None, as_json: bool) -> None:
-    """Accept DIGEST as a content of REF (kind:name@version)."""
-    from spanline.naming import parse_ref
-
-    try:
-        parse_ref(ref)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="REF") from None
+    """Accept DIGEST as a content of REF (kind:name@version, or namespace/name@version)."""
     with existing_ledger(ledger_url or (ctx.parent and ctx.parent.params.get("ledger_url"))) as ledger:
         done = ledger is not None and bool(ledger.acknowledge(ref, digest))
     if as_json:
         say_json({"ref": ref, "digest": digest, "acknowledged": done})
     else:
         say(
-            good(f"accepted: {shown(ref)} {shown(digest)}") if done else warned(f"{shown(ref)} was never seen with digest {shown(digest)}"),
+            good(f"accepted: {shown(ref)} {shown(digest)}")
+            if done
+            else warned(f"{shown(ref)} was never seen with digest {shown(digest)}; `spanline conflicts` lists whole digests"),
             err=not done,
         )
     if not done:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from spanline.cli.options import existing_ledger, ledger_option, settings_for
+from spanline.cli.options import existing_ledger, json_option, ledger_option, settings_for
 from spanline.cli.text import say_json
 
 
@@ -23,6 +23,7 @@ from spanline.cli.text import say_json
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to this file instead of standard output."
 )
 @ledger_option
+@json_option
 def gate(
     release: str,
     service: str | None,
@@ -33,6 +34,7 @@ def gate(
     server_url: str | None,
     output: Path | None,
     ledger_url: str | None,
+    as_json: bool,
 ) -> None:
     """Print what is known of a release as one JSON document, the input of a release policy.
 
@@ -40,6 +42,7 @@ def gate(
     spanline deploy gate --service fee-assistant --release 1.4.2 > release.json
     opa eval --fail --data deploy/policy --input release.json 'allowed := data.spanline.release.allow; allowed == true'
     """  # noqa: D301  (click's mark for lines that are not to be joined)
+    del as_json  # there is no other form of it
     from spanline.deploy.gate import Source, gate_input
     from spanline.times import parse_rfc3339
 

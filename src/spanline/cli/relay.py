@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 @ledger_option
 @click.option("--once", is_flag=True, help="Deliver what is there, then end; exit status 1 if something is left after --timeout.")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=60.0, show_default=True, metavar="SECONDS", help="With --once.")
+@json_option
 @click.pass_context
-def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, once: bool, timeout_s: float) -> None:
+def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, once: bool, timeout_s: float, as_json: bool) -> None:
     """Deliver the journals of this state folder until a signal comes."""
     if ctx.invoked_subcommand is not None:
         ctx.obj = journal_dir, ledger_url
@@ -44,10 +45,15 @@ def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stop.set())
     with Delivery(settings, journal_dir) as delivery:
-        say(f"journals   {delivery.folder}")
-        say(f"consumers  {', '.join(delivery.consumer_names) or 'none: no ledger (server extra) and no OPENLINEAGE_URL'}")
+        told = {"journals": str(delivery.folder), "consumers": delivery.consumer_names}
+        if not as_json:
+            say(f"journals   {delivery.folder}")
+            say(f"consumers  {', '.join(delivery.consumer_names) or 'none: no ledger (server extra) and no OPENLINEAGE_URL'}")
         if once:
-            if not delivery.flush(timeout_s):
+            delivered = delivery.flush(timeout_s)
+            if as_json:
+                say_json({**told, "delivered": delivered})
+            if not delivered:
                 say(
                     f"not all was delivered in {timeout_s:g} s; it stays in the journal. `spanline doctor` says what does not answer.",
                     err=True,
@@ -55,7 +61,10 @@ def relay(ctx: click.Context, journal_dir: Path | None, ledger_url: str | None, 
                 delivery.close_s = 0.2  # the time is up
                 ctx.exit(1)
             return
-        say("Ctrl-C ends it.")
+        if as_json:
+            say_json(told)
+        else:
+            say("Ctrl-C ends it.")
         stop.wait()
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spanline.cli.options import journal_option, ledger_option, need_server_extra, settings_for, sqlite_file
-from spanline.cli.text import bold, say
+from spanline.cli.options import journal_option, json_option, ledger_option, need_server_extra, settings_for, sqlite_file
+from spanline.cli.text import bold, say, say_json
 from spanline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), default=8008, show_default=True, help="Port to listen on; 0 takes any free one.")
 @ledger_option
 @journal_option
-def serve(host: str, port: int, ledger_url: str | None, journal_dir: Path | None) -> None:
+@json_option
+def serve(host: str, port: int, ledger_url: str | None, journal_dir: Path | None, as_json: bool) -> None:
     """Serve run pages, the lineage API and ingest, and deliver the journals of this state folder."""
     need_server_extra("`spanline serve`")
     # Here a ledger is kept, not sent to another server.
@@ -41,7 +42,7 @@ def serve(host: str, port: int, ledger_url: str | None, journal_dir: Path | None
         )
     listener = listen(host, port)
     try:
-        _run(settings, journal_dir, listener, require_loopback=loopback and not settings.tokens)
+        _run(settings, journal_dir, listener, require_loopback=loopback and not settings.tokens, as_json=as_json)
     finally:
         listener.close()
 
@@ -83,7 +84,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, *, require_loopback: bool) -> None:
+def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, *, require_loopback: bool, as_json: bool) -> None:
     import uvicorn
 
     from spanline.cli.delivery import Delivery
@@ -110,7 +111,12 @@ def _run(settings: Settings, journal_dir: Path | None, listener: socket.socket, 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets=sockets)
-                if self.started:
+                if self.started and as_json:
+                    say_json({
+                        "url": url, "runs": f"{url}/runs", "lineage": f"{url}/api/v1/lineage",
+                        "ledger": shown_url(settings.effective_ledger_url), "journals": str(delivery.folder),
+                    })  # fmt: skip
+                elif self.started:
                     say(f"runs        {bold(url + '/runs')}")
                     say(f"one run     {url}/r/<trace, run, request or response id>")
                     say(f"OpenLineage {url}/api/v1/lineage (POST)")

@@ -51,7 +51,11 @@ def _head(run: Mapping[str, Any]) -> list[str]:
 
 def _answers(run: Mapping[str, Any], root: Tree) -> None:
     answers = words.mapping(run.get("answers"))
-    conflicts = {(shown(c.get("kind")), shown(c.get("name")), shown(c.get("version"))) for c in words.entries(run.get("conflicts"))}
+    conflicts = {
+        (shown(c.get("kind")), shown(c.get("name")), shown(c.get("version")))
+        for c in words.entries(run.get("conflicts"))
+        if c.get("acknowledged") is not True
+    }
     branch = root.add(bold("what made this answer"))
     for question in ANSWERS:
         items = words.entries(answers.get(question))
@@ -83,7 +87,7 @@ def _conflicts(run: Mapping[str, Any], root: Tree) -> None:
         label = f"{shown(item.get('kind'))}:{shown(item.get('name'))}" + (f"@{shown(version)}" if version else "")
         first = f", first seen in run {shown(item.get('firstSeenRunId'))}" if item.get("firstSeenRunId") else ""
         told = f"is {shown(words.short_digest(item.get('digest')))}, was {shown(words.short_digest(item.get('expectedDigest')))}{first}"
-        branch.add(f"{bad(label)}  {told}")
+        branch.add(f"{label}  {told}, acknowledged since" if item.get("acknowledged") is True else f"{bad(label)}  {told}")
     _more(branch, len(items))
 
 
