@@ -153,7 +153,7 @@ def test_version() -> None:
 
 
 def test_every_command_that_prints_for_people_takes_json() -> None:
-    """All but `convert` and `export`, which print events and files."""
+    """All but `convert` and `completion`, which print what programs read."""
 
     def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
         if isinstance(command, click.Group):
@@ -170,4 +170,4 @@ def test_every_command_that_prints_for_people_takes_json() -> None:
     found = dict(leaves(main, ""))
     assert {"trace", "conflicts ack", "relay", "relay replay", "journal ls", "deploy gate"} <= set(found)
     without = {name for name, command in found.items() if not any("--json" in option.opts for option in command.params)}
-    assert without <= {"convert", "export", "export runs"}, without
+    assert without <= {"convert", "completion"}, without
