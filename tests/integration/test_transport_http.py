@@ -167,7 +167,7 @@ def test_a_server_that_hangs() -> None:
         before = time.monotonic()
         with pytest.raises(TransportError, match="no answer") as caught:
             transport.emit(event(1))
-        assert 0.2 < time.monotonic() - before < 3
+        assert 0.2 < time.monotonic() - before < 10
         assert caught.value.status is None
         transport.close(1)
 
