@@ -15,7 +15,10 @@ from tests.servers.child import free_port
 
 
 class Receiver:
-    """A server of the OpenLineage API that fails on request: `mode` is up, slow, hang, reset, flap or a status."""
+    """A server of the OpenLineage API that fails on request: `mode` is up, slow, hang, reset, flap or a status.
+
+    `cut` is a reset after it took the event: the answer is lost.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.mode: str | int = "up"
@@ -113,7 +116,10 @@ class Receiver:
                 time.sleep(0.02)
             handler.close_connection = True
             return
-        elif mode == "reset" or (mode == "flap" and seen % 3 != 0):
+        elif mode in {"reset", "cut"} or (mode == "flap" and seen % 3 != 0):
+            if mode == "cut":
+                with self._lock:
+                    self.events += events
             linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             handler.connection.close()

@@ -170,14 +170,24 @@ def test_a_consumer_that_stays_away_costs_the_oldest_events_and_they_are_counted
 # Damage -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "duplicated", "foreign bytes"])
-def test_a_damaged_journal_is_found_and_the_rest_is_read(damage: str, home: Path, receiver: Receiver) -> None:
-    receiver.stop()
-    with serving("uvicorn", home, environ(home, receiver, SPANLINE_LEDGER="false")) as served:
+@pytest.fixture(scope="module")
+def undelivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The home of an app that nobody listened to, and its runs."""
+    home = tmp_path_factory.mktemp("undelivered") / "home"
+    with serving("uvicorn", home, environ(home, SPANLINE_RELAY="off", SPANLINE_LEDGER="false")) as served:
         with Load(served.port) as load:
             load.until(40)
         served.end()
     assert cli(home, "journal", "verify").returncode == 0
+    return home, load.runs
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "duplicated", "foreign bytes"])
+def test_a_damaged_journal_is_found_and_the_rest_is_read(
+    damage: str, undelivered: tuple[Path, list[str]], home: Path, receiver: Receiver
+) -> None:
+    made, runs = undelivered
+    shutil.copytree(made, home)
     (segment,) = segments(home / "journal" / "fees")
     data = bytearray(segment.path.read_bytes())
     lines = bytes(data).splitlines(keepends=True)
@@ -198,10 +208,9 @@ def test_a_damaged_journal_is_found_and_the_rest_is_read(damage: str, home: Path
     assert verified.returncode == 1
     report = json.loads(verified.stdout)
     assert report["ok"] is False
-    receiver.start()
     rest_delivered(home, receiver)
     there = receiver.over()
-    assert len(set(load.runs) - there) == harmed
+    assert len(set(runs) - there) == harmed
     kept = in_ledger(home)
     assert all(count == 1 for count in kept.values())
-    assert len(set(load.runs) - set(kept)) == harmed
+    assert len(set(runs) - set(kept)) == harmed

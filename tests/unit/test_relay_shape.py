@@ -284,6 +284,19 @@ def test_a_failure_names_what_was_not_taken_and_a_retry_does_not_reopen_the_run(
     assert [event["eventType"] for event in transport.events] == ["START", "COMPLETE"] * 3
 
 
+def test_another_run_that_is_tried_in_between_does_not_reopen_the_first() -> None:
+    """The backend has its START, and no answer to its end comes; the relay looks whether another event passes."""
+    transport = Recording()
+    consumer = TransportConsumer("c", transport, {"preset": "openlineage"})
+    first, other = entries(terminal(str(uuid.uuid4())), terminal(str(uuid.uuid4())))
+    transport.refuse = [None, TransportError("no answer")]
+    with pytest.raises(DeliveryError):
+        consumer.deliver([first])
+    consumer.deliver([other])
+    consumer.deliver([first])
+    assert [event["eventType"] for event in transport.events] == ["START", "START", "COMPLETE", "COMPLETE"]
+
+
 def test_a_line_that_is_no_event_is_refused_for_good() -> None:
     with pytest.raises(DeliveryError) as caught:
         TransportConsumer("c", Recording(), {"preset": "openlineage"}).deliver([Entry("s", 0, 1, b"[1]")])

@@ -16,6 +16,7 @@ from spanline.relay.thinning import Thinning
 from spanline.transports.base import BatchError, Transport
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
+_HALF_SENT_KEPT = 1000
 
 
 class Consumer(Protocol):
@@ -82,7 +83,7 @@ class TransportConsumer:
         self._on_drop = on_drop
         self._use(preset_of(self._options))
         self._asked = not is_auto(self._options) or not hasattr(transport, "probe")
-        self._half_sent: tuple[str, int, int] | None = None
+        self._half_sent: dict[tuple[str, int], int] = {}
         self._left_out: list[str] = []
         self.thinned = 0
 
@@ -134,14 +135,18 @@ class TransportConsumer:
                 raise DeliveryError(error, range(index, len(entries))) from error
 
     def _deliver_one(self, entry: Entry) -> None:
-        skip = self._half_sent[2] if self._half_sent and self._half_sent[:2] == (entry.segment, entry.offset) else 0
+        place = entry.segment, entry.offset
+        skip = self._half_sent.get(place, 0)
         for number, each in enumerate(self._shaped(entry)):
             if number >= skip:
                 self._transport.emit(_decode(entry) if isinstance(each, bytes) else each)
-                # A terminal event that is tried again does not send its START again: that would reopen the run.
-                self._half_sent = (entry.segment, entry.offset, number + 1)
+                # A terminal event that is tried again does not send its START again: that would reopen the run. Another
+                # run's event may be tried in between, so there are several; those that were parked are forgotten some time.
+                self._half_sent[place] = number + 1
+                if len(self._half_sent) > _HALF_SENT_KEPT:
+                    del self._half_sent[next(iter(self._half_sent))]
         # Through: what bears the same position later (another parked event that is retried) is another event.
-        self._half_sent = None
+        self._half_sent.pop(place, None)
         self._taken()
 
     def _deliver_batch(self, entries: Sequence[Entry]) -> None:
