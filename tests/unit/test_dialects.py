@@ -158,6 +158,13 @@ def test_a_document_with_an_id_keeps_what_stands_beside_it() -> None:
     assert (found.id, found.score, found.source) == ("d1", 0.5, "kb/a.md")
 
 
+@pytest.mark.parametrize("alias", ["latest", "production"])
+def test_an_alias_is_no_version_of_a_prompt(alias: str) -> None:
+    found = reading({"gen_ai.operation.name": "chat", "gen_ai.prompt.name": "p", "gen_ai.prompt.version": alias})
+    (prompt,) = [artifact for artifact in found.artifacts if artifact.kind == "prompt"]
+    assert (prompt.label, prompt.version, prompt.stage) == ("p", None, alias)
+
+
 def test_texts_are_no_documents() -> None:
     assert documents(["SECRET text"]) == ()
     assert documents([{"page_content": "SECRET", "metadata": {}}]) == ()

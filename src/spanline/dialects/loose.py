@@ -11,7 +11,8 @@ import msgspec
 
 from spanline.dialects.fields import Fields
 from spanline.dialects.reading import Reading
-from spanline.record.artifact import Artifact, Document
+from spanline.naming import is_alias
+from spanline.record.artifact import Artifact, Document, Evidence
 
 MAX_DEPTH = 64
 
@@ -24,7 +25,7 @@ def loose_prompt(fields: Fields, service: str) -> Artifact | None:
     if digest is None:
         return None
     name = f"{service}.template-{digest.rpartition(':')[2][:12]}"
-    return Artifact(kind="prompt", name=name, version=fields.prompt_version, digest=digest, evidence="inferred")
+    return _prompt(name, fields.prompt_version, digest, "inferred")
 
 
 def prompts_of(fields: Fields) -> tuple[Artifact, ...]:
@@ -36,16 +37,22 @@ def prompts_of(fields: Fields) -> tuple[Artifact, ...]:
         if name == fields.said_prompt_name:
             version = version or fields.said_prompt_version
         evidence = "inferred" if "prompt_name" in parsed else "observed"
-        found.append(Artifact(kind="prompt", name=name, version=version, digest=digest, evidence=evidence))
+        found.append(_prompt(name, version, digest, evidence))
         digest = None
     if fields.hub_name is not None:
         evidence = "inferred" if "hub_name" in parsed else "observed"
-        found.append(Artifact(kind="prompt", name=fields.hub_name, version=fields.hub_version, digest=digest, evidence=evidence))
+        found.append(_prompt(fields.hub_name, fields.hub_version, digest, evidence))
         digest = None
     if name is None and fields.said_prompt_name is not None:
         version = fields.said_prompt_version
-        found.append(Artifact(kind="prompt", name=fields.said_prompt_name, version=version, digest=digest, evidence="declared"))
+        found.append(_prompt(fields.said_prompt_name, version, digest, "declared"))
     return tuple(found)
+
+
+def _prompt(name: str, version: str | None, digest: str | None, evidence: Evidence) -> Artifact:
+    """A prompt; what is called `latest`, `production` and the like is a stage and no version."""
+    stage = version if version is not None and is_alias(version) else None
+    return Artifact(kind="prompt", name=name, version=None if stage else version, digest=digest, stage=stage, evidence=evidence)
 
 
 def tie(readings: Sequence[Reading], declared: Sequence[Artifact] = ()) -> None:
