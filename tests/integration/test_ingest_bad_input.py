@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
+import sqlite3
 import string
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from spanline.ledger import Ledger
-from tests.integration.test_cli_serve_and_relay import serving
+from spanline.ledger.migrations import upgrade
+from tests.integration.test_cli_serve_and_relay import serving, spanline
 from tests.ledger_events import end, foreign, request
+from tests.servers.child import eventually
 
 JSON = {"content-type": "application/json"}
 PROBLEM = "application/problem+json"
@@ -248,3 +254,52 @@ def test_all_that_was_sent_is_whole(served):
             break
     assert seen == ledger.stats()["runs"]
     ledger.close()
+
+
+def test_a_ledger_from_a_newer_version_is_not_served(tmp_path):
+    def held() -> list[str]:
+        with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+            return list(connection.iterdump())
+
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    ledger.ingest([end(request(0))])
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute(f"UPDATE {upgrade.TABLE} SET version_num = '0099'")
+        connection.commit()
+    before = held()
+    done = spanline(tmp_path, "serve", "--port", "0")
+    assert (done.returncode != 0, "Traceback" in done.stderr) == (True, False)
+    assert "newer version of spanline" in done.stderr
+    assert "upgrade spanline" in done.stderr
+    assert held() == before
+
+
+def test_a_postgresql_that_goes_away_in_mid_transaction(tmp_path, postgres):
+    name = postgres.create()
+    batch = [json.loads(end(request(second))) for second in range(20)]
+
+    def counted(table: str) -> int:
+        return int(postgres.psql(name, f"SELECT count(*) FROM {table}"))
+
+    with serving(tmp_path, SPANLINE_LEDGER_URL=postgres.url(name)) as (server, _), ThreadPoolExecutor(1) as pool:
+
+        def sent() -> httpx.Response:
+            return httpx.post(f"{server}/api/v1/lineage/batch", json=batch, timeout=30)
+
+        with psycopg.connect(postgres.url(name)) as other:
+            # The server's transaction has written runs and events, and waits for this table when its connection is cut.
+            other.execute("LOCK TABLE edges")
+            reply = pool.submit(sent)
+            where = f"FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock' AND query LIKE '%edges%'"
+            eventually(lambda: postgres.psql(name, f"SELECT pg_terminate_backend(pid) {where}") or reply.done())
+            eventually(reply.done)
+        refused = reply.result()
+        assert (refused.status_code, refused.headers["content-type"]) == (503, PROBLEM)
+        assert "does not answer" in refused.json()["detail"]
+        assert "spanline:spanline@" not in refused.text
+        assert [counted(table) for table in ("runs", "events", "edges", "artifacts", "terms")] == [0] * 5
+        assert sent().json()["summary"]["successful"] == 20
+        assert [counted("runs"), counted("events")] == [20, 20]
+        for event in batch:
+            assert len(httpx.get(f"{server}/api/v1/runs/{event['run']['runId']}").json()["artifacts"]) == 6

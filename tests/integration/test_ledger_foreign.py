@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 import uuid
@@ -173,6 +174,27 @@ def test_events_about_jobs_and_datasets_are_kept_and_merged(ledger):
         assert statics.read(connection, "airflow", "fees.load", is_dataset=False)["outputs"][0]["name"] == "fees"
     assert {item["ref"] for item in ledger.artifacts(kind="dataset")["items"]} == {"dataset:fees", "dataset:fees@7", "dataset:raw"}
     assert ledger.stats()["runs"] == 0
+
+
+def test_events_about_a_dataset_in_any_order(ledger):
+    def told(second: float, **facets: Any) -> dict[str, Any]:
+        return static(second, dataset={"namespace": "s3://lake", "name": "fees", "facets": facets})
+
+    events = [
+        told(1, a={"v": 1}), told(3, a={"v": 3}), told(5, b={"v": 5}), told(5, b={"v": 6}), told(2, c={"v": 2}), told(4, c={"_deleted": True}),
+    ]  # fmt: skip
+    found = []
+    for order in itertools.islice(itertools.permutations(events), 0, None, 37):
+        name = f"fees{len(found)}"
+        some = [{**event, "dataset": {**event["dataset"], "name": name}} for event in order]
+        ledger.ingest(some[:3])
+        ledger.ingest(some[2:])
+        assert ledger.ingest(some).accepted == 0
+        with ledger._database.read() as connection:
+            known = statics.read(connection, "s3://lake", name, is_dataset=True)
+        found.append((known["dataset"]["facets"], known["eventTime"]))
+    assert all(one == found[0] for one in found)
+    assert found[0][0] == {"a": {"v": 3}, "b": {"v": 6}}
 
 
 def test_a_facet_that_says_deleted_takes_the_earlier_away(ledger):

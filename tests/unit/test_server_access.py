@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 
 import httpx
@@ -72,6 +73,23 @@ async def test_with_tokens_everybody_needs_one(peer: str) -> None:
 
 async def sign_in(http: httpx.AsyncClient, token: str, where: str) -> httpx.Response:
     return await http.post("/r/-/sign-in", data={"token": token, "next": where}, headers=HTML)
+
+
+@pytest.mark.parametrize("given", ["first-token", "zweiter-schlüssel", "wrong", "first-tokeX", "f", ""])
+async def test_tokens_are_compared_in_constant_time_and_all_of_them(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return real(one, other)
+
+    monkeypatch.setattr(access.hmac, "compare_digest", compare)
+    async with client(Fake.of(fee_run()), tokens=TOKENS) as http:
+        reply = await http.get(f"/r/{TRACE}", headers={"authorization": f"Bearer {given}".encode()})
+    assert reply.status_code == (200 if given in TOKENS else 401)
+    # Neither a right first letter nor a right first token ends it sooner.
+    assert compared == [token.encode() for token in TOKENS]
 
 
 async def test_a_browser_signs_in() -> None:

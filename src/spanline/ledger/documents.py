@@ -154,18 +154,35 @@ def _static(doc: Document) -> Static:
 
 
 def merge_static(before: Document | None, new: Static) -> Document:
-    """One document of all events about a job or dataset, in any order."""
-    at = micros(part(before).get("eventTime")) or 0
-    if before is None:
-        return new.doc
-    older, newer = (before, new.doc) if new.event_us >= at else (new.doc, before)
+    """One document of all events about a job or dataset, in any order: of each facet, and of inputs and outputs, the latest.
+
+    `spanline_times` holds when each was said. A facet that says `_deleted` is kept, so that what is older stays away.
+    """
     key = "dataset" if new.is_dataset else "job"
-    facets = _facets(part(part(doc.get(key)).get("facets")) for doc in (older, newer))
-    merged = {**older, **newer, key: {**part(newer.get(key)), "facets": facets}}
-    for direction in ("inputs", "outputs"):
-        if direction in older or direction in newer:
-            merged[direction] = newer.get(direction) or older.get(direction)
-    return merged
+    known = part(before)
+    about = part(known.get(key))
+    at = micros(known.get("eventTime")) or 0
+    times: dict[str, Any] = dict(part(known.get("spanline_times")))
+
+    def latest(name: str, old: Any, value: Any) -> Any:
+        """The later of two; of one time the one whose JSON is greater, whoever came first."""
+        if old is not None and (new.event_us, _encode(value)) <= (times.get(name, at), _encode(old)):
+            return old
+        times[name] = new.event_us
+        return value
+
+    facets = dict(part(about.get("facets")))
+    for name, facet in part(part(new.doc[key]).get("facets")).items():
+        facets[name] = latest(f"facets.{name}", facets.get(name), facet)
+    flows = {
+        name: latest(name, known.get(name), new.doc[name]) if new.doc.get(name) else known[name]
+        for name in ("inputs", "outputs")
+        if new.doc.get(name) or known.get(name)
+    }
+    rest = {name: value for name, value in new.doc.items() if name not in (key, "inputs", "outputs")}
+    had = {name: known[name] for name in known if name not in (key, "inputs", "outputs", "spanline_times")} or None
+    merged = {**latest("event", had, rest), **flows}
+    return {**merged, key: {"namespace": new.namespace, "name": new.name, "facets": facets}, "spanline_times": times}
 
 
 def merge(documents: Iterable[Document]) -> Document:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from spanline.ledger.codec import digest64, document, pack
 from spanline.ledger.database import inserting
-from spanline.ledger.documents import Document, Static, merge_static
+from spanline.ledger.documents import Document, Static, merge_static, part
 from spanline.ledger.facts import INPUT, OUTPUT, job_key, used
 from spanline.ledger.schema import artifacts, jobs, statics
 
@@ -24,15 +24,17 @@ def write(connection: Connection, some: Sequence[Static]) -> int:
     known_jobs: dict[int, dict[str, Any]] = {}
     # In one order everywhere, so that two hosts cannot wait for each other.
     for event in sorted(some, key=lambda event: (_subject(event), event.event_us)):
-        before = read(connection, event.namespace, event.name, is_dataset=event.is_dataset)
+        before = _stored(connection, _subject(event), is_dataset=event.is_dataset, to_write=True)
         merged = merge_static(before, event)
         if merged == before:
             continue
         new += 1
         row = {"subject": _subject(event), "is_dataset": int(event.is_dataset), "body": pack(_encode(merged))}
-        statement = inserting(connection.dialect.name)(statics)
-        keys = [statics.c.subject, statics.c.is_dataset]
-        connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"body": statement.excluded.body}), [row])
+        if before is None:
+            # Where another host was first this fails, and the batch is written again with what that host told.
+            connection.execute(insert(statics), [row])
+        else:
+            connection.execute(update(statics).where(*_is(row["subject"], is_dataset=event.is_dataset)).values(body=row["body"]))
         if event.is_dataset:
             entries = list(used([event.doc["dataset"]], INPUT))
         else:
@@ -52,9 +54,23 @@ def write(connection: Connection, some: Sequence[Static]) -> int:
 
 def read(connection: Connection, namespace: str, name: str, *, is_dataset: bool) -> Document | None:
     """All that was told of a job or dataset, as one event; None when nothing was."""
-    query = select(statics.c.body).where(statics.c.subject == _key(namespace, name), statics.c.is_dataset == int(is_dataset))
-    body = connection.scalar(query)
+    found = _stored(connection, _key(namespace, name), is_dataset=is_dataset)
+    if found is None:
+        return None
+    key = "dataset" if is_dataset else "job"
+    facets = {name: facet for name, facet in part(found[key].get("facets")).items() if part(facet).get("_deleted") is not True}
+    return {**{name: value for name, value in found.items() if name != "spanline_times"}, key: {**found[key], "facets": facets}}
+
+
+def _stored(connection: Connection, subject: int, *, is_dataset: bool, to_write: bool = False) -> Document | None:
+    query = select(statics.c.body).where(*_is(subject, is_dataset=is_dataset))
+    # A second host waits until the first has written.
+    body = connection.scalar(query.with_for_update() if to_write else query)
     return document(bytes(body)) if body is not None else None
+
+
+def _is(subject: int, *, is_dataset: bool) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return statics.c.subject == subject, statics.c.is_dataset == int(is_dataset)
 
 
 def _subject(event: Static) -> int:
