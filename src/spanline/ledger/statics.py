@@ -34,7 +34,7 @@ def write(connection: Connection, some: Sequence[Static]) -> int:
             # Where another host was first this fails, and the batch is written again with what that host told.
             connection.execute(insert(statics), [row])
         else:
-            connection.execute(update(statics).where(*_is(row["subject"], is_dataset=event.is_dataset)).values(body=row["body"]))
+            connection.execute(update(statics).where(*_is(_subject(event), is_dataset=event.is_dataset)).values(body=row["body"]))
         if event.is_dataset:
             entries = list(used([event.doc["dataset"]], INPUT))
         else:
