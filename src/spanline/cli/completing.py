@@ -15,6 +15,7 @@ from spanline.settings import Settings
 
 MOST = 50
 _WAIT_S = 0.3
+_SERVER_WAIT_S = 1.5
 
 
 def refs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -81,7 +82,7 @@ def _ask(ctx: click.Context, sql: str, *values: str, like: tuple[str, str]) -> l
 def _ask_server(settings: Settings, sql: str, values: tuple[str, ...], beginning: str) -> list[str]:
     from spanline.cli.remote import RemoteLedger
 
-    remote = RemoteLedger(settings)
+    remote = RemoteLedger(settings, timeout_s=_SERVER_WAIT_S)
     try:
         if "FROM jobs" in sql:
             found = [str(item.get("job")) for item in remote.runs(limit=100)["items"]]

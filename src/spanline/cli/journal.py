@@ -91,7 +91,7 @@ def parked(limit: int | None, after: str | None, journal_dir: Path | None, as_js
     from spanline.relay.parked import parked as parked_in
 
     found = [{**item.shown(), "journal": folder.name} for folder in _folders(journal_dir) for item in parked_in(folder)]
-    # By what stays as it is when others are retried meanwhile; times are of nanoseconds.
+    # By what stays as it is when others are retried meanwhile; each was parked at a moment of its own.
     items = [item for item in sorted(found, key=_cursor) if after is None or _cursor(item) > after]
     following = _cursor(items[limit - 1]) if limit is not None and len(items) > limit else None
     items = items[:limit]

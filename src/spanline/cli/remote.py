@@ -25,6 +25,7 @@ class RemoteLedger:
     Args:
         settings: `server_url`, and the first of `tokens` as bearer token.
         tries: How often a question is asked when no answer comes.
+        timeout_s: How long an answer is waited for.
 
     Raises (every method):
         SpanlineError: The server does not answer or refuses; the message says what to do.
@@ -32,12 +33,12 @@ class RemoteLedger:
         ValueError: The server finds an argument wrong.
     """
 
-    def __init__(self, settings: Settings, *, tries: int = 1) -> None:
+    def __init__(self, settings: Settings, *, tries: int = 1, timeout_s: float = TIMEOUT_S) -> None:
         self._base = settings.server_url or ""
         headers = {"accept": "application/json", "user-agent": "spanline"}
         if settings.tokens:
             headers["authorization"] = f"Bearer {settings.tokens[0]}"
-        self._pool = urllib3.PoolManager(headers=headers, timeout=TIMEOUT_S, retries=urllib3.Retry(tries - 1, redirect=0, status=0))
+        self._pool = urllib3.PoolManager(headers=headers, timeout=timeout_s, retries=urllib3.Retry(tries - 1, redirect=0, status=0))
 
     def run(self, id: str) -> dict[str, Any] | None:
         """The JSON of a run; None when it is unknown."""
