@@ -17,6 +17,7 @@ from spanline.settings import Settings
 from tests.browser.conftest import Browser
 from tests.browser.incident import BAD, BUILD, events
 from tests.browser.samples import TRACE, Fake, fee_run, hostile_run
+from tests.ledger_events import foreign
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -60,6 +61,16 @@ def test_the_first_screen_of_a_phone_names_the_answers(browser: Browser, inciden
     broken = """return [...document.querySelectorAll('#answers dt')].filter(e => {
         const range = document.createRange(); range.selectNodeContents(e); return range.getClientRects().length != 1 }).map(e => e.textContent)"""
     assert browser.script(broken) == [], "a question is one word on one line"
+
+
+def test_a_list_of_foreign_runs_fits_on_a_phone(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+    """Their ids are no trace ids: dashed, and longer."""
+    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger.ingest([foreign(0, [("s3://lake", "fees")], [], kind="FAIL")])
+    browser.look(390)
+    browser.open(serve(build_app(ledger, Settings.resolve({}, {}), api=True, require_loopback=True)) + "/runs", "list-foreign-phone")
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "tbody tr.fail")) == 1
+    ledger.close()
 
 
 def test_dark_is_dark(browser: Browser, incident: str) -> None:
