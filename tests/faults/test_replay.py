@@ -105,6 +105,8 @@ def receiver_event(home: Path) -> dict[str, dict[str, str]]:
 
 
 def test_words_for_wrong_words(home: Path, receiver: Receiver) -> None:
+    turned = cli(home, "relay", "replay", "--since", "10m", "--to", "20m", receiver=receiver)
+    assert (turned.returncode, "is not before --to" in turned.stderr) == (2, True)
     wrong = cli(home, "relay", "replay", "--since", "yesterday", receiver=receiver)
     assert wrong.returncode == 2
     assert "expected a time like" in wrong.stderr

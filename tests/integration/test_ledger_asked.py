@@ -118,6 +118,16 @@ def test_runs_by_everything(filled):
     assert (done.exit_code, "15m" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "near"), [("--artifact", "prompt:fee@v7", "prompt:fees"), ("--job", "fee-assistant.POST /chet", JOB)]
+)
+def test_no_runs_of_a_slip_of_the_pen(filled, option, value, near):
+    done = called(filled[1], "runs", option, value)
+    assert (done.exit_code, done.stdout) == (0, "no runs\n")
+    assert f"did you mean {near}" in done.stderr
+    assert json.loads(called(filled[1], "runs", option, value, "--json").stdout) == {"items": [], "next": None}
+
+
 def test_an_id_that_is_not_known_comes_with_what_to_try(filled):
     done = called(filled[1], "trace", "nope")
     assert (done.exit_code, done.stdout) == (4, "")

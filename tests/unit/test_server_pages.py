@@ -121,6 +121,8 @@ async def test_a_run_of_which_little_is_known_has_a_page(broken: dict[str, objec
 
 
 @pytest.mark.parametrize(("accept", "query", "kind"), [
+    ("application/*", "", "application/json"), ("text/*", "", "text/html"), ("text/html;q=0", "", "application/json"),
+    ("text/html;q=0, application/json;q=0", "", "text/html"),
     ("text/html", "", "text/html"), ("application/json", "", "application/json"), ("*/*", "", "text/html"), (None, "", "text/html"),
     ("application/json;q=0.5, text/html;q=0.4", "", "application/json"), ("text/html", "?format=json", "application/json"),
     ("application/json", "?format=html", "text/html"), ("application/json;q=0", "", "text/html"), ("application/json;q=x", "", "text/html"),

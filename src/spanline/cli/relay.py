@@ -104,6 +104,8 @@ def replay(
     journal_dir, ledger_url = journal_dir or above[0], ledger_url or above[1]
     settings = settings_for(ledger_url=ledger_url)
     until_ns = time.time_ns() if until_ns is None else until_ns
+    if since_ns >= until_ns:
+        raise click.UsageError(f"--since ({rfc3339(since_ns)}) is not before --to ({rfc3339(until_ns)}): nothing lies between them")
     folders = journals(journal_dir, settings)
     holder = LedgerHolder(settings)
     consumers = {consumer.name: consumer for consumer in consumers_of(settings, holder)}

@@ -97,12 +97,13 @@ def prefers_html(request: Request, *, default: bool) -> bool:
         kind, _, parameters = part.partition(";")
         name = kind.strip().lower()
         weight = _quality(parameters)
-        if name in {"text/html", "application/xhtml+xml"}:
+        if name in {"text/html", "application/xhtml+xml", "text/*"}:
             quality["html"] = max(quality["html"], weight)
-        elif name == "application/json" or name.endswith("+json"):
+        elif name in {"application/json", "application/*"} or name.endswith("+json"):
             quality["json"] = max(quality["json"], weight)
     if quality["html"] <= 0 and quality["json"] <= 0:
-        return default
+        # A zero refuses what it stands beside.
+        return default and not quality["html"] > quality["json"]
     return quality["html"] >= quality["json"]
 
 
