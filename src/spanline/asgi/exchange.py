@@ -152,6 +152,9 @@ class Exchange:
     async def fail(self) -> None:
         """Answer for an app that left with an exception, as its server would, so that this answer bears our header too."""
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")]
+        if str(self.scope.get("http_version", "")).startswith("1"):
+            # The server closes the connection after an exception; a client that knows does not ask on it again.
+            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
 
