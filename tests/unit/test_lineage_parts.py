@@ -10,7 +10,7 @@ import pytest
 
 from spanline.lineage import facets, schema_store
 from spanline.lineage.encoding import encode
-from spanline.lineage.location import source_location, without_secrets
+from spanline.lineage.location import source_location
 
 
 @pytest.mark.parametrize(

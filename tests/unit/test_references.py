@@ -17,6 +17,12 @@ from spanline.record.references import Code, Corpus, Dataset, EvalSet, Index, Mo
 DIGEST = "sha256:" + "9f2c" * 16
 
 
+def test_a_uri_leaves_its_secrets_behind() -> None:
+    index = Index("i", uri="https://ann:secret@h/x?token=secret#secret")
+    assert [artifact.uri for artifact in index.artifacts()] == ["https://h/x"]
+    assert "secret" not in index.encoded
+
+
 def test_what_the_contract_shows():
     fees = PromptTemplate("fees", version="v7", text="Use {context} to answer: {question}")
     index = Index(

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from spanline.lineage.facets import ArtifactFacet, RetrievalFacet, Stamp
-from spanline.lineage.location import without_secrets
 from spanline.naming import UNKNOWN_SERVICE, clean, clean_namespace, dataset_name, fit, is_alias
 from spanline.record.artifact import NAMESPACES, Artifact, Retrieval, Role, joined_retrievals
+from spanline.record.redact import without_secrets
 from spanline.record.run import RunRecord
 
 MAX_DOCUMENTS = 1000

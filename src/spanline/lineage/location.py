@@ -22,16 +22,6 @@ class SourceLocation(msgspec.Struct, frozen=True):
     path: str | None
 
 
-@cached(1024)
-def without_secrets(text: str) -> str:
-    """A URL without user part, query and fragment; anything else as it stands."""
-    match = _URL.match(text)
-    if match is None:
-        return text
-    scheme, host, path = match.groups()
-    return f"{scheme}://{host.rpartition('@')[2]}{path}"
-
-
 @cached(256)
 def source_location(repository: str | None, revision: str | None, path: str | None) -> SourceLocation | None:
     """Where the code is: the repository at the commit.

@@ -12,8 +12,8 @@ import msgspec
 from spanline.lineage import facets
 from spanline.lineage.encoding import encode
 from spanline.lineage.facets import Stamp
-from spanline.lineage.location import without_secrets
 from spanline.naming import clean, clean_namespace, fit
+from spanline.record.redact import without_secrets
 from spanline.record.run import MAX_OPERATIONS, GuardrailOutcome, JobRef, Release, RunRecord, Usage
 from spanline.times import rfc3339
 

@@ -8,14 +8,26 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from spanline.naming import cached
 from spanline.record.artifact import Artifact, Document
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
 _QUERY = re.compile(r"\?[\w.%~-]+=.*", re.DOTALL)
 """A query, also behind a path without scheme."""
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
 _INLINE = ("data:", "mailto:")
 """Schemes of which the rest is content, or a person."""
+
+
+@cached(1024)
+def without_secrets(text: str) -> str:
+    """A URL without user part, query and fragment; anything else as it stands."""
+    match = _URL.match(text)
+    if match is None:
+        return text
+    scheme, host, path = match.groups()
+    return f"{scheme}://{host.rpartition('@')[2]}{path}"
 
 
 def clean_id(value: str, digest: Callable[[str], str]) -> str:

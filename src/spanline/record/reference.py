@@ -13,6 +13,7 @@ import msgspec
 from spanline.errors import ConfigurationError
 from spanline.naming import MAX_NAME, is_alias
 from spanline.record.artifact import Artifact, Evidence, Role
+from spanline.record.redact import without_secrets
 
 MAX_ENCODED = 1 << 20
 """Characters. A longer attribute is none of ours and is not decoded."""
@@ -96,7 +97,7 @@ class Reference:
         found = {
             self.ref: Artifact(
                 kind=self.kind, name=self.name, version=self.version, digest=self.digest, role=role, evidence=evidence,
-                owner=self.owner, stage=self.stage, uri=self.uri, made_of=self.made_of(),
+                owner=self.owner, stage=self.stage, uri=without_secrets(self.uri) if self.uri else None, made_of=self.made_of(),
             )
         }  # fmt: skip
         for part in self.parts():
