@@ -11,6 +11,7 @@ import pytest
 from spanline.lineage import facets, schema_store
 from spanline.lineage.encoding import encode
 from spanline.lineage.location import source_location
+from spanline.record.redact import without_secrets
 
 
 @pytest.mark.parametrize(
