@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from spanline.cli.completing import jobs, names, refs
 from spanline.cli.options import Moment, empty_page, existing_ledger, json_option, ledger_option, page_options, suggest
 from spanline.cli.text import bad, faint, say, say_json, shown, status, table
-from spanline.errors import UnknownReference
 from spanline.times import rfc3339
-
-if TYPE_CHECKING:
-    from spanline.cli.remote import RemoteLedger
-    from spanline.ledger import Ledger
 
 
 @click.command()
@@ -71,9 +64,6 @@ def runs(
             limit=limit, after=after, job=job, outcome=outcome, artifact=artifact, tag=tag, conflict=conflict or None, tenant=tenant,
             subject=subject, session=session, since=_moment(since_ns), until=_moment(until_ns),
         )  # fmt: skip
-        unknown = _unknown(ledger, job, artifact) if ledger is not None and not page.get("items") else None
-    if unknown:
-        say(unknown, err=True)
         if ledger is not None and not page["items"] and after is None:
             suggest(lambda: ledger.impact(artifact, limit=1) if artifact else None)
             suggest(lambda: ledger.lastgood(job) if job else None)
@@ -102,15 +92,3 @@ def runs(
 
 def _moment(ns: int | None) -> str | None:
     return rfc3339(ns) if ns is not None else None
-
-
-def _unknown(ledger: Ledger | RemoteLedger, job: str | None, artifact: str | None) -> str | None:
-    """That a job or an artifact is not known, and the nearest that is: where no run is listed, a slip of the pen is the likeliest cause."""
-    try:
-        if artifact:
-            ledger.impact(artifact, limit=1)
-        if job:
-            ledger.lastgood(job)
-    except UnknownReference as error:
-        return str(error)
-    return None
