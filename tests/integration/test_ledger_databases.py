@@ -13,36 +13,53 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 
 from spanline.errors import LedgerError
-from spanline.ledger import Ledger
+from spanline.ledger import Ledger, database
 from spanline.ledger.database import Database
 from spanline.ledger.migrations import upgrade
 from spanline.ledger.schema import metadata
+from spanline.record.run import Evaluation
 from tests.ledger_events import CORPUS, MODEL, PROMPT, build, end, foreign, index, request, start
 
 
 def test_migrations_make_the_tables_of_the_schema(ledger_url):
-    database = Database(ledger_url)
-    with database.read() as connection:
+    opened = Database(ledger_url)
+    with opened.read() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": upgrade.TABLE})
         # Comments are for who reads the code.
         differences = [entry for entry in compare_metadata(context, metadata) if entry[0][0] != "modify_comment"]
         assert differences == []
         assert context.get_current_revision() == upgrade.NEWEST
-    database.close()
+    opened.close()
 
 
 def test_old_data_is_migrated(ledger_url):
     ledger = Ledger.open(ledger_url)
     ledger.ingest([foreign(-9, [("s3://lake", "fees")], [("corpora", "fees")]), end(build(0, [CORPUS], [index()]))])
-    ledger.ingest([end(request(second, outcome="FAIL" if second % 2 else "COMPLETE")) for second in range(1, 6)])
+    ledger.ingest(
+        [
+            end(request(second, outcome="FAIL" if second % 2 else "COMPLETE", evaluations=[Evaluation(name="faithfulness", passed=True)]))
+            for second in range(1, 6)
+        ]
+    )
     questions = [lambda: ledger.impact("corpus:fees"), lambda: ledger.impact("s3://lake/fees"), lambda: ledger.lastgood(request().job)]
     before = [ask() for ask in questions]
     with ledger._database.write() as connection:
         # As version 1 left it.
         for table in ("uses", "derivations", "statics"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
-        for name in ("evaluations_failed", "evaluations_passed", "runs_blocked", "releases_by_service", "releases_by_repository"):
+        made = (
+            "evaluations_judged",
+            "releases_in_conflict",
+            "runs_blocked",
+            "artifacts_by_dataset",
+            "releases_by_service",
+            "releases_by_repository",
+        )
+        for name in made:
             connection.exec_driver_sql(f"DROP INDEX {name}")
+        for column in ("job", "release"):
+            connection.exec_driver_sql(f"ALTER TABLE evaluations DROP COLUMN {column}")
+        connection.exec_driver_sql("CREATE INDEX artifacts_by_dataset ON artifacts (namespace, name)")
         connection.exec_driver_sql(f"UPDATE {upgrade.TABLE} SET version_num = '0001'")
     ledger.close()
     ledger = Ledger.open(ledger_url)
@@ -80,23 +97,23 @@ def on_postgresql(postgres, ledger_template) -> Any:
     ledger.close()
 
 
-@pytest.mark.parametrize("table", ["runs", "events", "edges", "terms", "uses"])
-def test_a_connection_lost_in_mid_transaction_leaves_nothing_half_written(on_postgresql, postgres, table):
+@pytest.mark.parametrize(("moment", "beginning"), [("before", "SELECT"), ("before", "WITH write_"), ("after", "WITH write_")])
+def test_a_connection_lost_in_mid_transaction_leaves_nothing_half_written(on_postgresql, postgres, moment, beginning):
     ledger, name = on_postgresql
     ledger.ingest([end(request(0))])
     before = postgres.psql(name, "SELECT count(*) FROM runs")
     batch = [end(request(second)) for second in range(1, 30)]
 
     def cut(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith(f"INSERT INTO {table} "):
-            postgres.psql("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        if statement.startswith(beginning):
+            postgres.psql("postgres", f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
 
-    event.listen(Engine, "before_cursor_execute", cut)
+    event.listen(Engine, f"{moment}_cursor_execute", cut)
     try:
         with pytest.raises(LedgerError, match="does not answer"):
             ledger.ingest(batch)
     finally:
-        event.remove(Engine, "before_cursor_execute", cut)
+        event.remove(Engine, f"{moment}_cursor_execute", cut)
     for counted in ("runs", "events"):
         assert postgres.psql(name, f"SELECT count(*) FROM {counted}") == before
     # The same ledger goes on by itself, and the batch is whole when it comes again.
@@ -105,10 +122,12 @@ def test_a_connection_lost_in_mid_transaction_leaves_nothing_half_written(on_pos
     assert ledger.impact("prompt:fees@v7", limit=1)["runs"]["count"] == 30
 
 
-def test_a_connection_that_died_while_nobody_asked_is_replaced(on_postgresql, postgres):
+def test_a_connection_that_died_while_nobody_asked_is_replaced(on_postgresql, postgres, monkeypatch):
     ledger, name = on_postgresql
     ledger.ingest([end(request(0))])
-    postgres.psql("postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    postgres.psql("postgres", f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
+    # As if it had rested for longer.
+    monkeypatch.setattr(database, "ASK_AFTER_S", 0.0)
     assert ledger.ingest([end(request(1))]).accepted == 1
     assert len(ledger.runs()["items"]) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, DisconnectionError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import Pool
 from sqlalchemy.schema import Table
 
@@ -23,6 +24,9 @@ from spanline.errors import ConfigurationError, LedgerError, MissingExtra
 from spanline.ledger.migrations import upgrade
 
 BUSY_TIMEOUT_MS = 15_000
+ASK_AFTER_S = 1.0
+"""A connection to PostgreSQL that rested that long is asked whether it is still there before it is used. Seconds."""
+
 CHECKED_BYTES = 16 << 20
 """A SQLite file up to this size is checked whole when opened; a larger one shows damage when it is read."""
 
@@ -173,14 +177,33 @@ def _url(text: str) -> URL:
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         try:
-            return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+            engine = create_engine(url, pool_size=5, max_overflow=10)
         except ModuleNotFoundError as error:
             raise MissingExtra("a ledger in PostgreSQL", "psycopg", "postgres") from error
+        event.listen(engine, "checkin", _rest)
+        event.listen(engine, "checkout", _still_there)
+        return engine
     # Transactions are begun below, not by the driver, which would not begin one for DDL or reads.
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _rest(_: object, record: Any) -> None:
+    record.info["rested_at"] = time.monotonic()
+
+
+def _still_there(connection: Any, record: Any, _: object) -> None:
+    """A connection that rested is asked whether it still is one: the server may have been started again. In a row of writes that would be a third of the time."""
+    rested_at = record.info.get("rested_at")
+    if rested_at is None or time.monotonic() - rested_at < ASK_AFTER_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except Exception as error:
+        raise DisconnectionError from error
 
 
 def _configure(connection: sqlite3.Connection, _: object) -> None:

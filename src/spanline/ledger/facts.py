@@ -185,9 +185,10 @@ def _offline(job_facets: Mapping[str, Any], ours: bool, artifacts: list[Used]) -
     processing = part(job_facets.get("jobType")).get("processingType")
     if processing is not None:
         return 0 if processing == "SERVICE" else 1
-    if not ours:
-        return 1
-    return 0 if any(entry.kind == "flow" for entry in artifacts) else None
+    # A START of ours bears no facet of ours, but the flow that it answers.
+    if any(entry.kind == "flow" for entry in artifacts):
+        return 0
+    return None if ours else 1
 
 
 def _terms(trace: Mapping[str, Any], tags: Mapping[str, str], operations: list[Mapping[str, Any]], artifacts: list[Used]) -> set[int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
+from spanline.ledger.alike import alike, newest_runs, same, sole_writers, unversioned
 from spanline.ledger.conflicts import dashed
 from spanline.ledger.facts import EVIDENCE, INPUT, OUTPUT, STATUSES, Used
+from spanline.ledger.given import among, keys_text, rows_of
 from spanline.ledger.lookup import Row, chunks, family, rows_by_key
-from spanline.ledger.refs import Target, same_content, used_of
-from spanline.ledger.schema import artifacts, edges
-from spanline.ledger.upstream import Found, producer
+from spanline.ledger.refs import Target, artifacts_by_key
+from spanline.ledger.schema import edges
+from spanline.ledger.upstream import Found, producers
 from spanline.ledger.view import moment
 from spanline.record.artifact import NAMESPACES
 
@@ -22,8 +25,6 @@ FAN = 25
 """Runs shown of one artifact on one side: the newest. `impact` counts them all."""
 
 DIRECTIONS = ("up", "down", "both")
-_ROLES = {INPUT: "input", OUTPUT: "output"}
-_INFERRED = EVIDENCE.index("inferred")
 
 
 class Edge(NamedTuple):
@@ -61,17 +62,30 @@ def lineage(connection: Connection, target: Target, *, direction: str = "both", 
     return graph.answer()
 
 
-def edges_of(connection: Connection, keys: Iterable[int], role: int | None = None) -> list[Edge]:
-    """The artifacts of some runs."""
-    found: list[Edge] = []
-    for some in chunks(sorted(set(keys))):
-        query = select(edges.c.run, edges.c.role, edges.c.evidence, artifacts).join(artifacts, artifacts.c.artifact == edges.c.artifact)
-        query = query.where(edges.c.run.in_(some))
-        if role is not None:
-            query = query.where(edges.c.role == role)
-        rows = connection.execute(query.order_by(edges.c.run, edges.c.artifact))
-        found.extend(Edge(row.run, row.role, row.evidence, used_of(row)) for row in rows)
-    return found
+def edges_of(connection: Connection, keys: Iterable[int], role: int | None = None, known: dict[int, Used] | None = None) -> list[Edge]:
+    """The artifacts of some runs.
+
+    Args:
+        connection: For reading.
+        keys: Of the runs.
+        role: As input or output only.
+        known: Artifacts that were read before; what is read here is added.
+    """
+    known = {} if known is None else known
+    rows: list[Any] = []
+    dialect = connection.dialect.name
+    for some in chunks(sorted(set(keys)), 2000):
+        rows.extend(rows_of(connection, _edges_of(dialect, role), {"keys": keys_text(dialect, some)}))
+    known.update(artifacts_by_key(connection, {row[2] for row in rows} - known.keys()))
+    return [Edge(run, of, evidence, known[key]) for run, of, key, evidence in rows if key in known]
+
+
+@cache
+def _edges_of(dialect: str, role: int | None) -> Any:
+    query = select(edges.c.run, edges.c.role, edges.c.artifact, edges.c.evidence).where(among(dialect, edges.c.run, "keys"))
+    if role is not None:
+        query = query.where(edges.c.role == role)
+    return query.order_by(edges.c.run, edges.c.artifact)
 
 
 class _Graph:
@@ -82,6 +96,7 @@ class _Graph:
         self.edges: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.rows: dict[int, Row] = {}
         self._names: dict[int, str] = {}
+        self._artifacts: dict[int, Used] = {}
         self.start_runs: list[Row] = []
         self.start_artifacts: list[Used] = []
         if target.runs:
@@ -111,16 +126,17 @@ class _Graph:
         seen = {row.run for row in level}
         for far in range(max(depth, 0) + 1):
             made: dict[int, None] = {}
-            self._show(level, INPUT)
             by_key = {row.run: row for row in level}
-            for edge in edges_of(self.connection, by_key, INPUT):
-                found = producer(self.connection, edge.artifact, by_key[edge.run]) if edge.artifact.kind != "flow" else None
+            asked = [edge for edge in self._show(level, INPUT) if edge.artifact.kind != "flow"]
+            makers = producers(self.connection, [(edge.artifact, by_key[edge.run]) for edge in asked])
+            self._load(found.run for found in makers if found is not None)
+            for edge, found in zip(asked, makers, strict=True):
                 if found is None:
                     continue
                 if found.run not in seen and (far >= depth or len(self.nodes) >= MAX_NODES):
                     self.truncated = True
                     continue
-                row = self._row(found.run)
+                row = self.rows.get(found.run)
                 if row is not None:
                     self.add_edge(self.add_run(row), self.add_artifact(edge.artifact), "output", found.evidence, join=found.join)
                     if found.run not in seen:
@@ -138,71 +154,83 @@ class _Graph:
             depth -= 1
         seen = {row.run for row in level}
         for far in range(max(depth, 0) + 1):
-            self._show(level, OUTPUT)
-            after: dict[int, None] = {}
             by_key = {row.run: row for row in level}
-            for edge in edges_of(self.connection, by_key, OUTPUT):
-                if edge.artifact.kind == "flow":
-                    continue
-                last = far >= depth or len(self.nodes) >= MAX_NODES
-                for row in self.users_of_work(edge.artifact, by_key[edge.run], show=not last):
-                    if row.run not in seen and last:
-                        self.truncated = True
-                    elif row.run not in seen:
-                        seen.add(row.run)
-                        after[row.run] = None
-            level = [self.rows[key] for key in after]
+            works = [(edge.artifact, by_key[edge.run]) for edge in self._show(level, OUTPUT) if edge.artifact.kind != "flow"]
+            last = far >= depth or len(self.nodes) >= MAX_NODES
+            after = [row for row in self.users_of_works(works, show=not last) if row.run not in seen]
+            if last:
+                self.truncated = self.truncated or bool(after)
+                break
+            seen.update(row.run for row in after)
+            level = after
             if not level:
                 break
 
     def makers(self, some: Sequence[Used]) -> list[Row]:
         """The newest runs that wrote some artifacts; where none wrote one itself, who wrote the same thing under another key."""
-        found: dict[int, Row] = {}
-        for artifact in some:
-            made = [(run, evidence, None) for run, evidence in self._newest(artifact.key, OUTPUT)]
-            if not made and (by := producer(self.connection, artifact, _NOW)) is not None:
-                made = [(by.run, by.evidence, by.join)]
-            for run, evidence, join in made:
-                if (row := self._row(run)) is not None:
-                    found[run] = row
-                    self.add_edge(self.add_run(row), self.add_artifact(artifact), "output", evidence, join=join)
-        return list(found.values())
+        wrote = self._newest([(artifact.key, OUTPUT, None) for artifact in some])
+        unknown = [artifact for artifact, found in zip(some, wrote, strict=True) if not found]
+        others = dict(
+            zip((artifact.key for artifact in unknown), producers(self.connection, [(each, _NOW) for each in unknown]), strict=True)
+        )
+        made = [
+            (artifact, Found(run, "", evidence, artifact.key))
+            for artifact, found in zip(some, wrote, strict=True)
+            for run, evidence in found
+        ]
+        made += [(artifact, by) for artifact in unknown if (by := others[artifact.key]) is not None]
+        self._load(found.run for _, found in made)
+        for artifact, found in made:
+            if (row := self.rows.get(found.run)) is not None:
+                self.add_edge(self.add_run(row), self.add_artifact(artifact), "output", found.evidence, join=found.join or None)
+        return [self.rows[key] for key in dict.fromkeys(found.run for _, found in made) if key in self.rows]
 
     def users(self, some: Sequence[Used]) -> list[Row]:
         """The newest runs that used some artifacts, or the same things under other keys."""
-        found: dict[int, Row] = {}
-        for artifact in some:
-            for entry in [artifact, *same_content(self.connection, [artifact]).values()]:
-                join = None if entry.key == artifact.key else "digest" if entry.digest and entry.digest == artifact.digest else "version"
-                users = self._newest(entry.key, INPUT)
-                self._load([run for run, _ in users])
-                for run, evidence in users:
-                    if (row := self._row(run)) is not None:
-                        found[run] = row
-                        self.add_edge(self.add_artifact(entry), self.add_run(row), "input", evidence, join=join)
-        return list(found.values())
-
-    def users_of_work(self, artifact: Used, maker: Row, *, show: bool) -> list[Row]:
-        """The runs that used what one run wrote: of several writers it is the one whose work they saw."""
-        found: dict[int, Row] = {}
-        alike = [artifact, *same_content(self.connection, [artifact]).values()]
-        alike += self._unversioned(artifact, {entry.key for entry in alike})
-        for entry in alike:
-            named = bool(entry.version or entry.digest)
-            users = [pair for pair in self._newest(entry.key, INPUT, after=None if named else maker.run) if pair[0] != maker.run]
-            self._load([run for run, _ in users])
-            # What nobody else wrote, under a version or digest of its own, is this run's work, whoever used it.
-            sole = named and self._makers_of(entry.key) == [maker.run]
+        kin = alike(self.connection, some)
+        entries = [(artifact, entry) for artifact in some for entry in [artifact, *same(artifact, kin[artifact.key])]]
+        found = self._newest([(entry.key, INPUT, None) for _, entry in entries])
+        self._load(run for users in found for run, _ in users)
+        reached: dict[int, Row] = {}
+        for (artifact, entry), users in zip(entries, found, strict=True):
+            join = None if entry.key == artifact.key else "digest" if entry.digest and entry.digest == artifact.digest else "version"
             for run, evidence in users:
-                row = self._row(run)
-                by = Found(maker.run, "version", 0, entry.key) if sole or row is None else producer(self.connection, entry, row)
-                if row is None or by is None or by.run != maker.run:
-                    continue
-                found[run] = row
-                if show:
-                    self.add_edge(self.add_artifact(entry), self.add_run(row), "input", evidence)
-                    self.add_edge(self.add_run(maker), self.add_artifact(entry), "output", by.evidence, join=by.join)
-        return list(found.values())
+                if (row := self.rows.get(run)) is not None:
+                    reached[run] = row
+                    self.add_edge(self.add_artifact(entry), self.add_run(row), "input", evidence, join=join)
+        return list(reached.values())
+
+    def users_of_works(self, works: Sequence[tuple[Used, Row]], *, show: bool) -> list[Row]:
+        """The runs that used what some runs wrote: of several writers of one thing it is the one whose work they saw."""
+        kin = alike(self.connection, (artifact for artifact, _ in works))
+        entries = [
+            (entry, maker)
+            for artifact, maker in works
+            for entry in [artifact, *same(artifact, kin[artifact.key]), *unversioned(artifact, kin[artifact.key])]
+        ]
+        # Without a version the next writer ends what this one's users saw: the earliest after it are asked.
+        found = self._newest([(entry.key, INPUT, None if entry.version or entry.digest else maker.run) for entry, maker in entries])
+        self._load(run for users in found for run, _ in users)
+        # What nobody else wrote, under a version or digest of its own, is this run's work, whoever used it.
+        sole = sole_writers(self.connection, (entry.key for entry, _ in entries if entry.version or entry.digest))
+        pairs = [
+            (entry, maker, row, evidence)
+            for (entry, maker), users in zip(entries, found, strict=True)
+            for run, evidence in users
+            if run != maker.run and (row := self.rows.get(run)) is not None
+        ]
+        unsure = [place for place, (entry, maker, _, _) in enumerate(pairs) if sole.get(entry.key) != maker.run]
+        by = dict(zip(unsure, producers(self.connection, [(pairs[place][0], pairs[place][2]) for place in unsure]), strict=True))
+        reached: dict[int, Row] = {}
+        for place, (entry, maker, row, evidence) in enumerate(pairs):
+            wrote = by[place] if place in by else Found(maker.run, "version", 0, entry.key)
+            if wrote is None or wrote.run != maker.run:
+                continue
+            reached[row.run] = row
+            if show:
+                self.add_edge(self.add_artifact(entry), self.add_run(row), "input", evidence)
+                self.add_edge(self.add_run(maker), self.add_artifact(entry), "output", wrote.evidence, join=wrote.join)
+        return list(reached.values())
 
     def add_run(self, row: Row) -> str:
         name = f"run:{dashed(row.run_id)}"
@@ -236,51 +264,27 @@ class _Graph:
         if known is None or (join and ("join" not in known or evidence > EVIDENCE.index(known["evidence"]))):
             self.edges[key] = {"from": start, "to": end, "role": role, "evidence": EVIDENCE[evidence], **({"join": join} if join else {})}
 
-    def _show(self, level: Sequence[Row], role: int) -> None:
+    def _show(self, level: Sequence[Row], role: int) -> list[Edge]:
         """What some runs used, on the way up; what they made, on the way down."""
         by_key = {row.run: self.add_run(row) for row in level}
-        for edge in edges_of(self.connection, by_key, role):
+        found = edges_of(self.connection, by_key, role, self._artifacts)
+        for edge in found:
             run, artifact = by_key[edge.run], self.add_artifact(edge.artifact)
             if role == INPUT:
                 self.add_edge(artifact, run, "input", edge.evidence)
             else:
                 self.add_edge(run, artifact, "output", edge.evidence)
+        return found
 
-    def _newest(self, artifact: int, role: int, *, after: int | None = None) -> list[tuple[int, int]]:
-        query = select(edges.c.run, edges.c.evidence).where(edges.c.artifact == artifact, edges.c.role == role)
-        # Without a version the next writer ends what this one's users saw: the earliest after it are asked.
-        query = query.where(edges.c.run > after).order_by(edges.c.run) if after is not None else query.order_by(edges.c.run.desc())
-        found = [(row[0], row[1]) for row in self.connection.execute(query.limit(FAN + 1))]
-        if len(found) > FAN:
-            self.truncated = True
-        return found[:FAN]
+    def _newest(self, wanted: Sequence[tuple[int, int, int | None]]) -> list[list[tuple[int, int]]]:
+        found = newest_runs(self.connection, wanted, FAN + 1)
+        self.truncated = self.truncated or any(len(users) > FAN for users in found)
+        return [users[:FAN] for users in found]
 
-    def _unversioned(self, artifact: Used, known: set[int]) -> list[Used]:
-        """The same name as it is known without version or digest: its users are joined by time."""
-        query = select(artifacts).where(artifacts.c.namespace == artifact.namespace, artifacts.c.name == artifact.name)
-        if artifact.version or artifact.digest:
-            query = query.where(or_(artifacts.c.version == "", artifacts.c.digest == ""))
-            query = query.where(artifacts.c.version.in_(["", artifact.version]))
-        found = [used_of(row) for row in self.connection.execute(query.limit(FAN))]
-        return [
-            entry
-            for entry in found
-            if entry.key not in known and not (entry.digest and artifact.digest and entry.digest != artifact.digest)
-        ]
-
-    def _makers_of(self, artifact: int) -> list[int]:
-        """The runs that wrote an artifact: two at most."""
-        query = select(edges.c.run).where(edges.c.artifact == artifact, edges.c.role == OUTPUT)
-        return list(self.connection.scalars(query.order_by(edges.c.run.desc()).limit(2)))
-
-    def _load(self, keys: Sequence[int]) -> None:
-        unknown = [key for key in keys if key not in self.rows]
+    def _load(self, keys: Iterable[int]) -> None:
+        unknown = set(keys) - self.rows.keys()
         if unknown:
-            self.rows.update(rows_by_key(self.connection, unknown))
-
-    def _row(self, key: int) -> Row | None:
-        self._load([key])
-        return self.rows.get(key)
+            self.rows.update(rows_by_key(self.connection, sorted(unknown)))
 
 
 def node_id(entry: Used) -> str:

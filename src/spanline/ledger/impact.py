@@ -84,7 +84,7 @@ def _made_from(connection: Connection, start: Sequence[Used]) -> tuple[dict[int,
 
 
 def _count(connection: Connection, keys: Sequence[int]) -> dict[str, Any]:
-    """Runs that used one of some artifacts: exact to 10,000, beyond that from the tallies."""
+    """Runs that used one of some artifacts: exact to 10,000, beyond that from the tallies (where a run that used two of them counts twice)."""
     known = sum(
         int(total or 0)
         for some in chunks(keys)

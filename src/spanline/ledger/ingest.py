@@ -19,8 +19,8 @@ from spanline.ledger.database import Database
 from spanline.ledger.documents import Document, Event, Static, merge, read_any
 from spanline.ledger.facts import Facts, facts_of, job_key, term
 from spanline.ledger.gaps import gaps_of
-from spanline.ledger.schema import conflicts, edges, jobs, runs
-from spanline.ledger.store import Store, documents_of, hashes_of
+from spanline.ledger.schema import conflicts, jobs, runs
+from spanline.ledger.store import Store, documents, stored_of
 from spanline.record.run import Conflict
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ _IN = 500
 _TAKEN = select(runs.c.run).where(runs.c.run.in_(bindparam("runs", expanding=True)))
 # Two hosts may bring two events of one run at once (PostgreSQL; SQLite has one writer).
 _OWNERS = (
-    select(runs.c.run_id, runs.c.run, runs.c.job)
+    select(runs.c.run_id, runs.c.run, runs.c.job, runs.c.conflicts)
     .where(runs.c.run_id.in_(bindparam("ids", expanding=True)))
     .order_by(runs.c.run)
     .with_for_update()
@@ -68,6 +68,8 @@ class _Group(msgspec.Struct):
     """The run id that the events bear, when another job has it."""
     run: int | None = None
     known: bool = False
+    conflicts: int = 0
+    """Conflicts that the ledger has of it."""
     new: list[Event] = []
     documents: list[Document] = []
     facts: Facts | None = None
@@ -108,7 +110,7 @@ class Ingester:
                 with self._database.write() as connection:
                     if attempt >= _QUEUE_AFTER and connection.dialect.name == "postgresql":
                         connection.execute(_WAIT, {"key": _QUEUE})
-                    accepted, flagged, fresh = self._write_batch(connection, good) if good else (0, [], set[int]())
+                    accepted, flagged, fresh = self._write_batch(connection, good, careful=attempt > 0) if good else (0, [], set[int]())
                     accepted += statics.write(connection, static) if static else 0
             except IntegrityError:
                 # Another process wrote one of these runs or labels in the meantime: now it is there to be read.
@@ -130,14 +132,14 @@ class Ingester:
             return IngestReport(accepted, len(good) + len(static) - accepted, tuple(rejected), tuple(flagged))
         raise LedgerError(f"the ledger {self._database.place} is written to by others all the time; try again")
 
-    def _write_batch(self, connection: Connection, good: list[Event]) -> tuple[int, list[Conflict], set[int]]:
+    def _write_batch(self, connection: Connection, good: list[Event], *, careful: bool) -> tuple[int, list[Conflict], set[int]]:
         groups = _stored(connection, _groups(connection, good))
         if not groups:
             return 0, [], set()
         for group in groups:
             group.facts = facts_of(merge([*group.documents, *(event.doc for event in group.new)]))
         groups.sort(key=lambda group: _facts(group).started_us)
-        self._assign(connection, groups)
+        self._assign(connection, groups, careful=careful)
         flags = self._watch.check(
             connection,
             [(group.run_id, _facts(group).started_us, sighting) for group in groups for sighting in sightings(_facts(group))],
@@ -151,16 +153,19 @@ class Ingester:
         self._store.reset()
         self._offline.clear()
 
-    def _assign(self, connection: Connection, groups: list[_Group]) -> None:
-        """Keys for new runs: the start time and 11 bits of the id; when that is taken, the next one."""
+    def _assign(self, connection: Connection, groups: list[_Group], *, careful: bool) -> None:
+        """Keys for new runs: the start time and 11 bits of the id; when that is taken, the next one.
+
+        Two runs of one microsecond and the same bits are so rare that the database is asked (`careful`) only after it refused a key.
+        """
         wanted = {rows.run_key(_facts(group).started_us, group.run_id) for group in groups if group.run is None}
         taken: set[int] = set()
-        for some in _chunks(sorted(wanted)):
+        for some in _chunks(sorted(wanted)) if careful else ():
             taken.update(connection.scalars(_TAKEN, {"runs": some}))
         for group in groups:
             if group.run is None:
                 key = rows.run_key(_facts(group).started_us, group.run_id)
-                while key in taken or (key not in wanted and connection.scalar(select(runs.c.run).where(runs.c.run == key)) is not None):
+                while key in taken or (careful and key not in wanted and connection.scalars(_TAKEN, {"runs": [key]}).first() is not None):
                     key += 1
                 taken.add(key)
                 group.run = key
@@ -180,10 +185,8 @@ class Ingester:
             )
             packed.extend((run, job_key(*facts.job), event.hash, event.event_us, event.line) for event in group.new)
         batch.events = self._store.rows(connection, packed, max(event[3] for event in packed))
-        again = sorted(row["b_run"] for row in batch.updated)
-        batch.tallies.take_back(connection, again)
-        for some in _chunks(again):
-            connection.execute(delete(edges).where(edges.c.run.in_(some)))
+        in_conflict = [_run(group) for group in groups if group.conflicts]
+        for some in _chunks(in_conflict):
             connection.execute(delete(conflicts).where(conflicts.c.run.in_(some)))
         return batch.write(connection, self._known)
 
@@ -223,30 +226,33 @@ def _groups(connection: Connection, good: list[Event]) -> list[_Group]:
     groups: list[_Group] = []
     others: dict[bytes, _Group] = {}
     for run_id, by_job in claims.items():
-        run, owner_key = owners.get(run_id, (None, None))
+        run, owner_key, flagged = owners.get(run_id, (None, None, 0))
         first = min(by_job, key=lambda job: min(event.event_us for event in by_job[job]))
         for job, some in by_job.items():
             if job_key(*job) == owner_key or (owner_key is None and job == first):
-                groups.append(_Group(run_id, job, run=run, known=run is not None, new=some))
+                groups.append(_Group(run_id, job, run=run, known=run is not None, conflicts=flagged, new=some))
             else:
                 other = rekeyed_run_id(run_id, job)
                 others[other] = _Group(other, job, claimed=run_id, new=some)
-    for run_id, (run, _) in _owners(connection, others).items():
-        others[run_id].run, others[run_id].known = run, True
+    for run_id, (run, _, flagged) in _owners(connection, others).items():
+        others[run_id].run, others[run_id].known, others[run_id].conflicts = run, True, flagged
     return [*groups, *others.values()]
 
 
-def _owners(connection: Connection, run_ids: Mapping[bytes, Any]) -> dict[bytes, tuple[int, int]]:
-    found: dict[bytes, tuple[int, int]] = {}
+def _owners(connection: Connection, run_ids: Mapping[bytes, Any]) -> dict[bytes, tuple[int, int, int]]:
+    found: dict[bytes, tuple[int, int, int]] = {}
     for some in _chunks(sorted(run_ids)):
-        for run_id, run, job in connection.execute(_OWNERS, {"ids": some}):
-            found[bytes(run_id)] = (run, job)
+        for run_id, run, job, flagged in connection.execute(_OWNERS, {"ids": some}):
+            found[bytes(run_id)] = (run, job, flagged)
     return found
 
 
 def _stored(connection: Connection, groups: list[_Group]) -> list[_Group]:
     """Leave out what the ledger has already, and read what else it has of the runs that have something new."""
-    seen = hashes_of(connection, sorted(group.run for group in groups if group.run is not None))
+    stored = stored_of(connection, sorted(group.run for group in groups if group.run is not None))
+    seen: dict[int, set[int]] = {}
+    for event in stored:
+        seen.setdefault(event.run, set()).add(event.hash)
     left: list[_Group] = []
     for group in groups:
         unique = {event.hash: event for event in group.new}
@@ -254,8 +260,8 @@ def _stored(connection: Connection, groups: list[_Group]) -> list[_Group]:
         if group.new:
             left.append(group)
     known = {group.run: group for group in left if group.run is not None}
-    for run, documents in documents_of(connection, sorted(known)).items():
-        known[run].documents = documents
+    for run, found in documents(connection, (event for event in stored if event.run in known)).items():
+        known[run].documents = found
     return left
 
 

@@ -94,32 +94,29 @@ def _releases(connection: Connection, jobs_: list[int]) -> list[_Release]:
     return sorted(some, key=lambda entry: -entry.first)[:MAX_RELEASES]
 
 
-def _of(entry: _Release, column: Any) -> Any:
-    # The times bound what is read of the partial index; the rest is asked of each row that it leads to.
+def _of(entry: _Release) -> Any:
     same = runs.c.release == entry.key if entry.key else runs.c.release.is_(None)
-    return (column >= entry.first) & (column <= entry.last) & same & (runs.c.job == entry.job)
+    return same & (runs.c.job == entry.job)
 
 
 def _evaluated(connection: Connection, jobs_: list[int]) -> bool:
     """Whether any evaluation of these jobs passed or failed."""
-    for value in (_ONE, _ZERO):
-        query = (
-            select(evaluations.c.run)
-            .join(runs, runs.c.run == evaluations.c.run)
-            .where(evaluations.c.passed == value, runs.c.job.in_(jobs_))
-        )
-        if connection.scalar(query.order_by(evaluations.c.run.desc()).limit(1)) is not None:
+    for job in jobs_:
+        query = select(evaluations.c.run).where(evaluations.c.job == job, evaluations.c.passed.isnot(None))
+        # In the order of the index, so that nothing else is read where there is none.
+        ordered = query.order_by(evaluations.c.release, evaluations.c.passed, evaluations.c.run)
+        if connection.scalar(ordered.limit(1)) is not None:
             return True
     return False
 
 
 def _judge(connection: Connection, entry: _Release) -> _Verdict:
-    # EXISTS and no join: SQLite would begin at the runs of the release, which are many more than its evaluations.
-    same = select(_ONE).where(runs.c.run == evaluations.c.run, _of(entry, evaluations.c.run)).correlate(evaluations).exists()
-    judged = select(evaluations.c.run, evaluations.c.name).where(evaluations.c.run >= entry.first, evaluations.c.run <= entry.last, same)
+    judged = select(evaluations.c.run, evaluations.c.name).where(evaluations.c.job == entry.job, evaluations.c.release == entry.key)
     judged = judged.order_by(evaluations.c.run.desc()).limit(1)
-    failed = connection.execute(judged.where(evaluations.c.passed == _ZERO)).first()
-    passed = connection.execute(judged.where(evaluations.c.passed == _ONE)).first()
+    # The second is the condition of the index, word for word.
+    failed, passed = (
+        connection.execute(judged.where(evaluations.c.passed == value, evaluations.c.passed.isnot(None))).first() for value in (_ZERO, _ONE)
+    )
     if failed is not None:
         return _Verdict(f"evaluation {failed[1]} failed on run {_run_id(connection, failed[0])}", _pair(passed))
     in_conflict = (
@@ -127,7 +124,7 @@ def _judge(connection: Connection, entry: _Release) -> _Verdict:
         .join(conflicts, conflicts.c.run == runs.c.run)
         .join(labels, labels.c.label == conflicts.c.label)
         .outerjoin(label_digests, (label_digests.c.label == conflicts.c.label) & (label_digests.c.digest == conflicts.c.digest))
-        .where(_of(entry, runs.c.run), runs.c.conflicts > _ZERO, label_digests.c.acknowledged_us.is_(None))
+        .where(_of(entry), runs.c.conflicts > _ZERO, label_digests.c.acknowledged_us.is_(None))
     )
     conflict = connection.execute(in_conflict.order_by(runs.c.run.desc()).limit(1)).first()
     if conflict is not None:
@@ -137,13 +134,13 @@ def _judge(connection: Connection, entry: _Release) -> _Verdict:
 
 
 def _guardrail(connection: Connection, entry: _Release) -> str | None:
-    query = select(runs.c.run).where(_of(entry, runs.c.run), runs.c.blocked > _ZERO).order_by(runs.c.run.desc()).limit(1)
+    query = select(runs.c.run).where(_of(entry), runs.c.blocked > _ZERO).order_by(runs.c.run.desc()).limit(1)
     run = connection.scalar(query)
     return f"a guardrail failed on run {_run_id(connection, run)}" if run is not None else None
 
 
 def _complete(connection: Connection, entry: _Release) -> int | None:
-    query = select(runs.c.run).where(_of(entry, runs.c.run), runs.c.status == STATUSES.index("COMPLETE"))
+    query = select(runs.c.run).where(_of(entry), runs.c.status == STATUSES.index("COMPLETE"))
     return connection.scalar(query.order_by(runs.c.run.desc()).limit(1))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Select, or_, select
 
 from spanline.ledger.documents import Document, merge
 from spanline.ledger.facts import term
+from spanline.ledger.given import among, keys_text
 from spanline.ledger.schema import jobs, releases, runs, terms
 from spanline.ledger.store import documents_of
 
@@ -65,9 +67,15 @@ def select_rows() -> Select[*tuple[Any, ...]]:
 def rows_by_key(connection: Connection, keys: Sequence[int]) -> dict[int, Row]:
     """Runs by their keys."""
     found: dict[int, Row] = {}
-    for some in chunks(list(keys)):
-        found.update((row[0], Row.of(row)) for row in connection.execute(select_rows().where(runs.c.run.in_(some))))
+    dialect = connection.dialect.name
+    for some in chunks(list(keys), 2000):
+        found.update((row[0], Row.of(row)) for row in connection.execute(_rows_by_key(dialect), {"keys": keys_text(dialect, some)}))
     return found
+
+
+@cache
+def _rows_by_key(dialect: str) -> Select[*tuple[Any, ...]]:
+    return select_rows().where(among(dialect, runs.c.run, "keys"))
 
 
 def resolve(connection: Connection, text: str) -> list[Row]:

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, or
 
 from spanline.errors import UnknownReference
 from spanline.ledger.facts import Used
+from spanline.ledger.given import among, keys_text
 from spanline.ledger.lookup import MAX_VERSIONS, Row, chunks, resolve
 from spanline.ledger.schema import artifacts, jobs, releases
 from spanline.naming import clean, fit, is_alias, parse_ref
@@ -99,10 +101,16 @@ def artifacts_named(connection: Connection, kind: str, name: str, version: str |
 def artifacts_by_key(connection: Connection, keys: Iterable[int]) -> dict[int, Used]:
     """Artifacts by their keys."""
     found: dict[int, Used] = {}
-    for some in chunks(sorted(set(keys))):
-        for row in connection.execute(select(artifacts).where(artifacts.c.artifact.in_(some))):
+    dialect = connection.dialect.name
+    for some in chunks(sorted(set(keys)), 2000):
+        for row in connection.execute(_by_key(dialect), {"keys": keys_text(dialect, some)}):
             found[row.artifact] = used_of(row)
     return found
+
+
+@cache
+def _by_key(dialect: str) -> Any:
+    return select(artifacts).where(among(dialect, artifacts.c.artifact, "keys"))
 
 
 def same_content(connection: Connection, some: Sequence[Used]) -> dict[int, Used]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select
 
+from spanline.ledger.bulk import write_all
 from spanline.ledger.database import Database
 from spanline.ledger.documents import merge
 from spanline.ledger.facts import facts_of
@@ -15,7 +16,7 @@ from spanline.ledger.schema import conflicts, edges, evaluations, events, runs, 
 from spanline.ledger.store import documents_of
 from spanline.ledger.tallies import Tallies
 
-BITE = 200
+BITE = 100
 """Runs deleted in one transaction."""
 
 JOB_AGE_S = 400 * 86_400.0
@@ -103,7 +104,7 @@ def delete_runs(connection: Connection, keys: Sequence[int]) -> None:
         connection.execute(_DELETE_TERM, pairs)
     tallies = Tallies()
     tallies.take_back(connection, keys)
-    tallies.write(connection, keep=True)
+    write_all(connection, tallies.rows())
     for table in (edges, conflicts, evaluations, events, runs):
         connection.execute(delete(table).where(table.c.run.in_(keys)))
 

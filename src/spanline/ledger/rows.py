@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, update
-from sqlalchemy.schema import Table
+from sqlalchemy import Connection, bindparam, delete
 
+from spanline.ledger.bulk import write_all
 from spanline.ledger.codec import digest64
 from spanline.ledger.conflicts import Flag
-from spanline.ledger.database import inserting
 from spanline.ledger.documents import short, text
 from spanline.ledger.facts import Facts, job_key
 from spanline.ledger.gaps import Gap, bits
-from spanline.ledger.schema import artifacts, conflicts, edges, evaluations, events, jobs, releases, runs, terms
-from spanline.ledger.tallies import Tallies
+from spanline.ledger.schema import edges
+from spanline.ledger.tallies import Edge, Tallies
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-_FIXED = ("trace_id", "parent_id", "job", "release", "status", "started_us", "ended_us", "offline", "conflicts", "blocked", "gaps", "tags")
-_UPDATE = update(runs).where(runs.c.run == bindparam("b_run")).values({name: bindparam(f"b_{name}") for name in _FIXED})
 _EVALUATION = {
     "score": "score", "label": "label", "evaluator": "evaluator", "evaluatorVersion": "evaluator_version",
     "evalSet": "eval_set", "evalSetVersion": "eval_set_version", "evaluatedAt": "evaluated_at",
 }  # fmt: skip
 _SMALL = 32_767
-_RUNS, _EVENTS, _EDGES, _CONFLICTS = insert(runs), insert(events), insert(edges), insert(conflicts)
+_GONE = delete(edges).where(
+    edges.c.run == bindparam("b_run"), edges.c.artifact == bindparam("b_artifact"), edges.c.role == bindparam("b_role")
+)
 
 
 def run_key(started_us: int, run_id: bytes) -> int:
@@ -39,10 +37,10 @@ class Rows:
 
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
-        self.updated: list[dict[str, Any]] = []
+        self.again: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.tallies = Tallies()
-        self._edges: list[dict[str, Any]] = []
+        self._edges: dict[Edge, dict[str, Any]] = {}
         self._terms: list[dict[str, Any]] = []
         self._conflicts: list[dict[str, Any]] = []
         self._evaluations: list[dict[str, Any]] = []
@@ -68,7 +66,7 @@ class Rows:
             "tags": _encode(facts.tags).decode().replace("\\u0000", "") if facts.tags else None,
         }
         if known:
-            self.updated.append({"b_run": run, **{f"b_{name}": value for name, value in values.items()}})
+            self.again.append({"run": run, **values})
         else:
             self.runs.append({"run": run, "run_id": run_id, **values})
         self._add_edges(run, facts)
@@ -82,7 +80,7 @@ class Rows:
         for entry in facts.evaluations:
             name = text(entry.get("name"))
             if name is not None:
-                self._evaluations.append(_evaluation(run, name, entry))
+                self._evaluations.append(_evaluation(run, name, entry) | {"job": job, "release": release or 0})
 
     def write(self, connection: Connection, known: set[int]) -> set[int]:
         """Write all rows.
@@ -94,38 +92,31 @@ class Rows:
         Returns:
             Keys that are there now and were not known.
         """
+        had = self.tallies.take_back(connection, sorted(row["run"] for row in self.again))
+        gone = sorted(had.keys() - self._edges.keys())
+        if gone:
+            connection.execute(_GONE, [dict(zip(("b_run", "b_artifact", "b_role"), edge, strict=True)) for edge in gone])
         fresh: set[int] = set()
-        for table, named in ((jobs, self._jobs), (releases, self._releases), (artifacts, self._artifacts)):
+        rows: dict[str, list[dict[str, Any]]] = {}
+        for name, named in (("jobs", self._jobs), ("releases", self._releases), ("artifacts", self._artifacts)):
             missing = sorted(named.keys() - known)
             fresh.update(missing)
-            if missing:
-                # In one order everywhere, so that two hosts cannot wait for each other.
-                self._add(connection, table, [named[key] for key in missing])
-        if self.runs:
-            connection.execute(_RUNS, self.runs)
-        if self.updated:
-            connection.execute(_UPDATE, self.updated)
-        connection.execute(_EVENTS, self.events)
-        for statement, made in ((_EDGES, self._edges), (_CONFLICTS, self._conflicts)):
-            if made:
-                connection.execute(statement, made)
-        for table, made in ((terms, self._terms), (evaluations, self._evaluations)):
-            if made:
-                self._add(connection, table, made)
-        self.tallies.write(connection)
+            rows[name] = [named[key] for key in missing]
+        changed = [row for key, row in self._edges.items() if had.get(key) != (row["evidence"], row["top_k"], row["hits"])]
+        write_all(connection, {
+            **rows, "runs": self.runs, "again": self.again, "events": self.events, "edges": changed, "conflicts": self._conflicts,
+            "terms": self._terms, "evaluations": self._evaluations, **self.tallies.rows(),
+        })  # fmt: skip
+        self.tallies.drop_unused(connection)
         return fresh
 
-    def _add(self, connection: Connection, table: Table, made: list[dict[str, Any]]) -> None:
-        connection.execute(_upsert(table, connection.dialect.name), made)
-
     def _add_edges(self, run: int, facts: Facts) -> None:
-        found: dict[tuple[int, int], dict[str, Any]] = {}
         for entry in facts.artifacts:
             key = entry.key
-            edge = found.get((key, entry.role))
+            edge = self._edges.get((run, key, entry.role))
             if edge is None:
                 top_k, hits = entry.retrieval.get("topK"), entry.retrieval.get("hits")
-                found[key, entry.role] = {
+                self._edges[run, key, entry.role] = {
                     "run": run, "artifact": key, "role": entry.role, "evidence": entry.evidence, "top_k": _count(top_k), "hits": _count(hits),
                 }  # fmt: skip
             elif entry.evidence < edge["evidence"]:
@@ -135,7 +126,6 @@ class Rows:
                     "artifact": key, "kind": entry.kind, "namespace": entry.namespace, "name": entry.name, "version": entry.version,
                     "digest": entry.digest, "first_us": facts.started_us,
                 }  # fmt: skip
-        self._edges.extend(found.values())
 
     def _job(self, facts: Facts) -> int:
         key = job_key(*facts.job)
@@ -159,16 +149,6 @@ class Rows:
                 "repository": names[2], "image_digest": names[3], "first_us": facts.started_us,
             }  # fmt: skip
         return key
-
-
-@cache
-def _upsert(table: Table, dialect: str) -> Any:
-    statement = inserting(dialect)(table)
-    if table is not jobs:
-        return statement.on_conflict_do_nothing()
-    # What a job is (offline or not) may be said later than its name.
-    said = statement.excluded.offline
-    return statement.on_conflict_do_update(index_elements=[jobs.c.job], set_={"offline": said}, where=said.isnot(None))
 
 
 def _evaluation(run: int, name: str, entry: Any) -> dict[str, Any]:

@@ -105,7 +105,7 @@ artifacts = Table(
     Column("first_us", BigInteger, nullable=False),
 )
 Index("artifacts_by_name", artifacts.c.kind, artifacts.c.name)
-Index("artifacts_by_dataset", artifacts.c.namespace, artifacts.c.name)
+Index("artifacts_by_dataset", artifacts.c.namespace, artifacts.c.name, artifacts.c.version)
 _DIGESTED = artifacts.c.digest != ""
 Index("artifacts_by_digest", artifacts.c.digest, sqlite_where=_DIGESTED, postgresql_where=_DIGESTED)
 
@@ -180,13 +180,18 @@ evaluations = Table(
     Column("eval_set", Text),
     Column("eval_set_version", Text),
     Column("evaluated_at", Text),
+    Column("job", BigInteger, comment="of the run"),
+    Column("release", BigInteger, comment="of the run; 0: none"),
 )
 
-_FAILED, _PASSED = evaluations.c.passed == 0, evaluations.c.passed == 1
-Index("evaluations_failed", evaluations.c.run, sqlite_where=_FAILED, postgresql_where=_FAILED)
-Index("evaluations_passed", evaluations.c.run, sqlite_where=_PASSED, postgresql_where=_PASSED)
-_BLOCKED = runs.c.blocked > 0
-Index("runs_blocked", runs.c.run, sqlite_where=_BLOCKED, postgresql_where=_BLOCKED)
+# What speaks for and against a release is found by it, however many others there are.
+_JUDGED, _BLOCKED, _IN_CONFLICT = evaluations.c.passed.isnot(None), runs.c.blocked > 0, runs.c.conflicts > 0
+Index(
+    "evaluations_judged", evaluations.c.job, evaluations.c.release, evaluations.c.passed, evaluations.c.run,
+    sqlite_where=_JUDGED, postgresql_where=_JUDGED,
+)  # fmt: skip
+Index("runs_blocked", runs.c.release, runs.c.run, sqlite_where=_BLOCKED, postgresql_where=_BLOCKED)
+Index("releases_in_conflict", runs.c.release, runs.c.run, sqlite_where=_IN_CONFLICT, postgresql_where=_IN_CONFLICT)
 
 uses = Table(
     "uses",

@@ -13,6 +13,7 @@ from spanline.ledger.answers import usage
 from spanline.ledger.conflicts import dashed
 from spanline.ledger.documents import Document, items, part, text
 from spanline.ledger.facts import INPUT, STATUSES, Facts, Used, facts_of
+from spanline.ledger.given import among, keys_text
 from spanline.ledger.listing import Driver, micros_of, newest
 from spanline.ledger.lookup import Row, chunks, family, merged
 from spanline.ledger.refs import Target, artifacts_by_key, find, job_keys
@@ -123,8 +124,10 @@ def _many(
     conflicts = blocked = 0
     names: set[int] = set()
     columns = select(runs.c.status, runs.c.started_us, runs.c.ended_us, runs.c.conflicts, runs.c.blocked, runs.c.release)
+    dialect = connection.dialect.name
     for some in chunks(keys):
-        for status, started, ended, in_conflict, stopped, release in connection.execute(columns.where(runs.c.run.in_(some))):
+        told = connection.execute(columns.where(among(dialect, runs.c.run, "keys")), {"keys": keys_text(dialect, some)})
+        for status, started, ended, in_conflict, stopped, release in told:
             statuses[STATUSES[status]] += 1
             conflicts += in_conflict > 0
             blocked += stopped > 0
@@ -141,7 +144,8 @@ def _many(
     else:
         artifacts = set[int]()
         for some in chunks(keys):
-            artifacts.update(connection.scalars(select(edges.c.artifact).where(edges.c.run.in_(some), edges.c.role == INPUT).distinct()))
+            read_by = select(edges.c.artifact).where(among(dialect, edges.c.run, "keys"), edges.c.role == INPUT).distinct()
+            artifacts.update(connection.scalars(read_by, {"keys": keys_text(dialect, some)}))
     used = _used(artifacts_by_key(connection, artifacts).values())
     for some in chunks(sorted(names | set(target.releases if target else ()))):
         for row in connection.execute(select(releases).where(releases.c.release.in_(some))):

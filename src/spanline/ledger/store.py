@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple, cast
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from spanline._guard import warn_once_a_minute
 from spanline.ledger.codec import Packer, digest64_of, document, pack, unpack
 from spanline.ledger.database import inserting
 from spanline.ledger.documents import Document, items, part
+from spanline.ledger.given import among, keys_text, rows_of
 from spanline.ledger.schema import dictionaries, events
 
 _AFTER = 20
@@ -29,6 +31,10 @@ _MAX_DICTIONARY = 24_000
 
 _PEOPLE = ("traceId", "spanId", "requestId", "tenant", "subject", "session", "tags", "runUrl", "startedAt")
 _IDS = ("spanId", "parentSpanId", "responseId", "startedAt", "durationSeconds")
+_MANY = 2000
+_DICTIONARY = select(dictionaries.c.body).where(dictionaries.c.dictionary == bindparam("dictionary"))
+# A dictionary's key is the digest of its text: what was read once is right in every ledger.
+_texts: dict[int, bytes] = {}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -106,40 +112,54 @@ def alike(line: bytes) -> bytes | None:
     return text if len(text) <= _MAX_DICTIONARY else None
 
 
+class Stored(NamedTuple):
+    """An event as it is kept."""
+
+    run: int
+    hash: int
+    dictionary: int | None
+    body: bytes
+
+
+def stored_of(connection: Connection, keys: Sequence[int]) -> list[Stored]:
+    """The events of some runs, by time."""
+    found: list[Stored] = []
+    dialect = connection.dialect.name
+    for start in range(0, len(keys), _MANY):
+        rows = rows_of(connection, _stored(dialect), {"keys": keys_text(dialect, keys[start : start + _MANY])})
+        found.extend(Stored(run, key, dictionary, bytes(body)) for run, key, dictionary, body in rows)
+    return found
+
+
+@cache
+def _stored(dialect: str) -> Any:
+    columns = select(events.c.run, events.c.hash, events.c.dictionary, events.c.body)
+    return columns.where(among(dialect, events.c.run, "keys")).order_by(events.c.event_us)
+
+
 def documents_of(connection: Connection, keys: Sequence[int]) -> dict[int, list[Document]]:
     """The events of each run, as plain data."""
+    return documents(connection, stored_of(connection, keys))
+
+
+def documents(connection: Connection, some: Iterable[Stored]) -> dict[int, list[Document]]:
+    """Events that were read, as plain data, by run."""
     found: dict[int, list[Document]] = {}
-    texts: dict[int, bytes] = {}
-    for run, _, key, body in _bodies(connection, keys):
+    for run, _, key, body in some:
         text = None
         if key is not None:
-            text = texts.get(key)
+            text = _texts.get(key)
             if text is None:
-                stored = connection.scalar(select(dictionaries.c.body).where(dictionaries.c.dictionary == key))
+                stored = connection.scalar(_DICTIONARY, {"dictionary": key})
                 if stored is None:
                     continue
-                text = texts[key] = unpack(bytes(stored))
+                text = unpack(bytes(stored))
+                if len(_texts) >= _MAX_JOBS:
+                    _texts.clear()
+                _texts[key] = text
         try:
             found.setdefault(run, []).append(document(body, text))
         except ValueError as error:
             # One damaged row must neither hide the others nor stop what is still to come in.
             warn_once_a_minute("ledger.event", "spanline: %s; it is left out", error)
     return {run: some for run, some in found.items() if some}
-
-
-def hashes_of(connection: Connection, keys: Sequence[int]) -> dict[int, set[int]]:
-    """The hashes of the events of each run."""
-    found: dict[int, set[int]] = {}
-    for start in range(0, len(keys), 500):
-        query = select(events.c.run, events.c.hash).where(events.c.run.in_(keys[start : start + 500]))
-        for run, key in connection.execute(query):
-            found.setdefault(run, set()).add(key)
-    return found
-
-
-def _bodies(connection: Connection, keys: Sequence[int]) -> Iterator[tuple[int, int, int | None, bytes]]:
-    columns = select(events.c.run, events.c.hash, events.c.dictionary, events.c.body)
-    for start in range(0, len(keys), 500):
-        some = keys[start : start + 500]
-        for run, event_hash, dictionary, body in connection.execute(columns.where(events.c.run.in_(some)).order_by(events.c.event_us)):
-            yield run, event_hash, dictionary, bytes(body)

@@ -9,20 +9,22 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, select
+from sqlalchemy import BigInteger, Connection, delete, select, tuple_
 
-from spanline.ledger.database import inserting
+from spanline.ledger.given import among, given, keys_text, rows_of, rows_text
 from spanline.ledger.lookup import chunks
-from spanline.ledger.schema import derivations, edges, runs, uses
+from spanline.ledger.schema import edges, runs, uses
 
 MAX_MADE = 2000
 """Pairs of source and product that one run adds."""
 
-_EMPTY = delete(uses).where(
-    uses.c.artifact == bindparam("b_artifact"), uses.c.role == bindparam("b_role"), uses.c.job == bindparam("b_job"),
-    uses.c.release == bindparam("b_release"), uses.c.runs <= 0,
-)  # fmt: skip
+_KEY = ("artifact", "role", "job", "release")
 _Key = tuple[int, int, int, int]
+Edge = tuple[int, int, int]
+"""Run, artifact and role."""
+
+Told = tuple[int, int | None, int | None]
+"""What an edge says: evidence, top k, hits."""
 
 
 class Tallies:
@@ -54,38 +56,35 @@ class Tallies:
             first_last = self._made.setdefault(pair, [run, run])
             first_last[0], first_last[1] = min(first_last[0], run), max(first_last[1], run)
 
-    def take_back(self, connection: Connection, keys: Sequence[int]) -> None:
-        """Count runs no more whose edges are about to be deleted."""
+    def take_back(self, connection: Connection, keys: Sequence[int]) -> dict[Edge, Told]:
+        """Count runs no more whose edges are about to be deleted or replaced. Returns those edges."""
+        found: dict[Edge, Told] = {}
+        dialect = connection.dialect.name
         for some in chunks(keys):
-            query = select(edges.c.artifact, edges.c.role, runs.c.job, runs.c.release, runs.c.run)
-            for artifact, role, job, release, run in connection.execute(
-                query.join(runs, runs.c.run == edges.c.run).where(edges.c.run.in_(some))
-            ):
+            rows = rows_of(connection, _edges(dialect), {"keys": keys_text(dialect, some)})
+            for run, artifact, role, job, release, evidence, top_k, hits in rows:
                 self._count((artifact, role, job, release or 0), -1, run, run)
+                found[run, artifact, role] = (evidence, top_k, hits)
+        return found
 
-    def write(self, connection: Connection, *, keep: bool = False) -> None:
-        """Write the changes, in one order everywhere, so that two hosts cannot wait for each other.
-
-        Args:
-            connection: The writer's transaction.
-            keep: What nobody uses any more is kept with its times, because runs grew old; else it was never so, and goes.
-        """
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """The changes for `bulk.write_all`, in one order everywhere."""
         changed = [
             {"artifact": key[0], "role": key[1], "job": key[2], "release": key[3], "runs": delta, "first_run": first, "last_run": last}
             for key, (delta, first, last) in sorted(self._uses.items())
             if delta
         ]
-        if changed:
-            connection.execute(_counting(connection.dialect.name), changed)
-        fewer = [{f"b_{name}": row[name] for name in ("artifact", "role", "job", "release")} for row in changed if row["runs"] < 0]
-        if fewer and not keep:
-            connection.execute(_EMPTY, fewer)
         made = [
             {"source": source, "product": product, "first_run": first, "last_run": last}
             for (source, product), (first, last) in sorted(self._made.items())
         ]
-        if made:
-            connection.execute(_deriving(connection.dialect.name), made)
+        return {"uses": changed, "derivations": made}
+
+    def drop_unused(self, connection: Connection) -> None:
+        """After writing: what nobody uses any more was never so, and goes. Not when runs grew old: its times are kept."""
+        fewer = [dict(zip(_KEY, key, strict=True)) for key, (delta, _, _) in sorted(self._uses.items()) if delta < 0]
+        if fewer:
+            connection.execute(_empty(connection.dialect.name), {"fewer": rows_text(fewer)})
 
     def _count(self, key: _Key, delta: int, first: int, last: int) -> None:
         entry = self._uses.get(key)
@@ -98,29 +97,13 @@ class Tallies:
 
 
 @cache
-def _counting(dialect: str) -> Any:
-    statement = inserting(dialect)(uses)
-    new = statement.excluded
-    # What was deleted changes no first and last: they say when it was used, also when the runs have gone.
-    return statement.on_conflict_do_update(
-        index_elements=[uses.c.artifact, uses.c.role, uses.c.job, uses.c.release],
-        set_={
-            "runs": uses.c.runs + new.runs,
-            "first_run": case((new.first_run < uses.c.first_run, new.first_run), else_=uses.c.first_run),
-            "last_run": case((new.last_run > uses.c.last_run, new.last_run), else_=uses.c.last_run),
-        },
-    )
+def _empty(dialect: str) -> Any:
+    fewer = given(dialect, "fewer", **dict.fromkeys(_KEY, BigInteger))
+    key = tuple_(*(uses.c[name] for name in _KEY))
+    return delete(uses).where(key.in_(select(*(fewer.c[name] for name in _KEY))), uses.c.runs <= 0)
 
 
 @cache
-def _deriving(dialect: str) -> Any:
-    statement = inserting(dialect)(derivations)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=[derivations.c.source, derivations.c.product],
-        set_={
-            "first_run": case((new.first_run < derivations.c.first_run, new.first_run), else_=derivations.c.first_run),
-            "last_run": case((new.last_run > derivations.c.last_run, new.last_run), else_=derivations.c.last_run),
-        },
-        where=(new.first_run < derivations.c.first_run) | (new.last_run > derivations.c.last_run),
-    )
+def _edges(dialect: str) -> Any:
+    columns = (edges.c.run, edges.c.artifact, edges.c.role, runs.c.job, runs.c.release, edges.c.evidence, edges.c.top_k, edges.c.hits)
+    return select(*columns).join(runs, runs.c.run == edges.c.run).where(among(dialect, edges.c.run, "keys"))

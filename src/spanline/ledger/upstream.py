@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, literal_column, or_, select
+from sqlalchemy import Connection
 
-from spanline.ledger.facts import EVIDENCE, INPUT, OUTPUT, STATUSES, Facts, Used, facts_of
+from spanline.ledger.alike import alike, writers
+from spanline.ledger.facts import EVIDENCE, INPUT, OUTPUT, Facts, Used, facts_of
 from spanline.ledger.lookup import Row, merged, rows_by_key
-from spanline.ledger.schema import artifacts, edges, runs
 
 MAX_DEPTH = 10
 MAX_RUNS = 200
-_MAX_VERSIONS = 500
 
 HOW = {
     "version": "has the same version",
@@ -63,16 +62,18 @@ def upstream(connection: Connection, start: Sequence[tuple[Row, Facts]]) -> tupl
     level: list[tuple[Row, Facts, bool]] = [(row, facts, False) for row, facts in start]
     for depth in range(1, MAX_DEPTH + 1):
         reached: dict[int, tuple[Found, Used, bytes, bool]] = {}
-        for row, facts, inferred in level:
-            for entry in facts.artifacts:
-                if entry.role != INPUT or entry.kind == "flow":
-                    continue
-                found = producer(connection, entry, row)
-                if found is None:
-                    continue
-                made.add(entry.key)
-                if found.run not in seen and found.run not in reached and len(chain) + len(reached) < MAX_RUNS:
-                    reached[found.run] = (found, entry, row.run_id, inferred or found.evidence == _INFERRED)
+        asked = [
+            (row, inferred, entry)
+            for row, facts, inferred in level
+            for entry in facts.artifacts
+            if entry.role == INPUT and entry.kind != "flow"
+        ]
+        for (row, inferred, entry), found in zip(asked, producers(connection, [(entry, row) for row, _, entry in asked]), strict=True):
+            if found is None:
+                continue
+            made.add(entry.key)
+            if found.run not in seen and found.run not in reached and len(chain) + len(reached) < MAX_RUNS:
+                reached[found.run] = (found, entry, row.run_id, inferred or found.evidence == _INFERRED)
         if not reached:
             break
         seen.update(reached)
@@ -88,50 +89,46 @@ def upstream(connection: Connection, start: Sequence[tuple[Row, Facts]]) -> tupl
     return chain, made
 
 
-def producer(connection: Connection, used: Used, user: Row) -> Found | None:
-    """The run that made an artifact, as its user saw it."""
-    columns = select(artifacts.c.artifact, artifacts.c.version, artifacts.c.digest)
-    same_name = (artifacts.c.namespace == used.namespace) & (artifacts.c.name == used.name)
-    condition = same_name
-    if used.digest:
-        condition = or_(same_name, (artifacts.c.digest == used.digest) & (artifacts.c.digest != literal_column("''")))
-    by_version: list[int] = []
-    by_digest: list[int] = []
-    by_time: list[int] = []
-    exact: list[int] = []
-    for key, version, digest in connection.execute(columns.where(condition).order_by(artifacts.c.first_us.desc()).limit(_MAX_VERSIONS)):
-        if used.version and version == used.version and used.digest and digest == used.digest:
-            exact.append(key)
-        elif used.version and version == used.version and not (used.digest and digest):
-            by_version.append(key)
-        elif used.digest and digest == used.digest:
-            by_digest.append(key)
-        elif not (used.version and version) and not (used.digest and digest):
-            by_time.append(key)
-    for join, keys in (("version", exact), ("version", by_version), ("digest", by_digest), ("time", by_time)):
-        found = _writer(connection, keys, user, by_time=join == "time") if keys else None
-        if found is not None:
-            return Found(found[0], join, _INFERRED if join == "time" else found[1], found[2])
-    return None
+def producers(connection: Connection, wanted: Sequence[tuple[Used, Row]]) -> list[Found | None]:
+    """The runs that made some artifacts, each as its user saw it."""
+    kin = alike(connection, (used for used, _ in wanted))
+    ways = {used.key: _ways(used, kin[used.key]) for used, _ in wanted}
+    found: list[Found | None] = [None] * len(wanted)
+    for by_time, joins in ((False, ("version", "version", "digest")), (True, ("time",))):
+        open_ = [place for place, known in enumerate(found) if known is None]
+        asked = [
+            (place, way, key)
+            for place in open_
+            for way, keys in enumerate(ways[wanted[place][0].key][3:] if by_time else ways[wanted[place][0].key][:3])
+            for key in keys
+        ]
+        if not asked:
+            continue
+        users = [(key, wanted[place][1].run, wanted[place][1].started_us) for place, _, key in asked]
+        best: dict[int, tuple[tuple[int, int, int], Found]] = {}
+        for (place, way, key), wrote in zip(asked, writers(connection, users, by_time=by_time), strict=True):
+            if wrote is None:
+                continue
+            # The better join first; then the last run before the user, else the first one after it.
+            rank = (way, 0, -wrote.run) if wrote.before else (way, 1, wrote.run)
+            if place not in best or rank < best[place][0]:
+                best[place] = (rank, Found(wrote.run, joins[way], _INFERRED if by_time else wrote.evidence, key))
+        for place, (_, known) in best.items():
+            found[place] = known
+    return found
 
 
-def _writer(connection: Connection, keys: list[int], user: Row, *, by_time: bool) -> tuple[int, int, int] | None:
-    """The last run that wrote one of these before its user started; a name that says itself what it is may come from later (clocks differ)."""
-    best: tuple[int, int, int] | None = None
-    for key in keys:
-        wrote = select(edges.c.run, edges.c.evidence).where(edges.c.artifact == key, edges.c.role == OUTPUT, edges.c.run != user.run)
-        before = wrote.where(edges.c.run < user.run).order_by(edges.c.run.desc()).limit(1)
-        if by_time:
-            before = before.join(runs, runs.c.run == edges.c.run).where(
-                runs.c.status == STATUSES.index("COMPLETE"), runs.c.ended_us <= user.started_us
-            )
-        row: Any = connection.execute(before).first()
-        if row is not None and (best is None or row[0] > best[0]):
-            best = (row[0], row[1], key)
-    if best is None and not by_time:
-        for key in keys:
-            wrote = select(edges.c.run, edges.c.evidence).where(edges.c.artifact == key, edges.c.role == OUTPUT, edges.c.run > user.run)
-            row = connection.execute(wrote.order_by(edges.c.run).limit(1)).first()
-            if row is not None and (best is None or row[0] < best[0]):
-                best = (row[0], row[1], key)
-    return best
+def _ways(used: Used, kin: Sequence[Used]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Keys under which an artifact may have been written: the same label and digest, the same label, the same digest, the same name."""
+    ways: tuple[list[int], list[int], list[int], list[int]] = ([], [], [], [])
+    for entry in kin:
+        same_version, same_digest = used.version and entry.version == used.version, used.digest and entry.digest == used.digest
+        if same_version and same_digest:
+            ways[0].append(entry.key)
+        elif same_version and not (used.digest and entry.digest):
+            ways[1].append(entry.key)
+        elif same_digest:
+            ways[2].append(entry.key)
+        elif not (used.version and entry.version) and not (used.digest and entry.digest):
+            ways[3].append(entry.key)
+    return ways

@@ -8,13 +8,13 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from spanline.errors import LedgerError
 
-NEWEST = "0003"
+NEWEST = "0004"
 """The last revision in `versions/`."""
 
 TABLE = "spanline_version"
 """Where Alembic keeps the revision: a name of our own, for databases that hold other things too."""
 
-_KNOWN = ("0001", "0002", "0003")
+_KNOWN = ("0001", "0002", "0003", "0004")
 _LOCK = 0x7370616E  # "span": PostgreSQL advisory lock of who migrates
 
 
