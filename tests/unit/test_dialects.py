@@ -9,7 +9,7 @@ import pytest
 
 from spanline.dialects import registry as module
 from spanline.dialects.assemble import assemble
-from spanline.dialects.coerce import error_type, finish_reasons, instant, locator, name, vendor
+from spanline.dialects.coerce import cost, error_type, finish_reasons, instant, locator, name, vendor, wait
 from spanline.dialects.decode import decoded, steps_of, walk
 from spanline.dialects.documents import documents
 from spanline.dialects.reader import read, read_event
@@ -94,6 +94,14 @@ def test_a_path_leads_through_texts() -> None:
 )
 def test_finish_reasons_are_six_words(value: Any, expected: list[str] | None) -> None:
     assert finish_reasons(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.25, 0.25), ("3", 3.0), (0, 0.0), (-1, None), (-(2**63), None), ("NaN", None), (True, None)]
+)
+def test_no_time_and_no_price_is_below_nothing(value: Any, expected: float | None) -> None:
+    assert wait(value) == expected
+    assert cost(value) == (expected or None)
 
 
 def test_names_hold_no_content() -> None:

@@ -168,9 +168,15 @@ def vendor(value: Any) -> str | None:
     return found[1].lower() if found else None
 
 
+def wait(value: Any) -> float | None:
+    """A time that passed: 0 or more, in the unit of its row."""
+    found = number(value)
+    return found if found is not None and found >= 0 else None
+
+
 def cost(value: Any) -> float | None:
     """US dollars; 0 is what tools write that do not know the price."""
-    return number(value) or None
+    return wait(value) or None
 
 
 def identifier(value: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import spanline.semconv as s
-from spanline.dialects.coerce import count, error_type, finish_reasons, flag, identifier, integer, name, number, text
+from spanline.dialects.coerce import count, error_type, finish_reasons, flag, identifier, integer, name, number, text, wait
 from spanline.dialects.documents import documents
 from spanline.dialects.table import Dialect, EventTable, Row, events_of
 from spanline.record.reference import decode_artifacts
@@ -42,7 +42,7 @@ ROWS: tuple[Row, ...] = (
     Row("response_id", (s.RESPONSE_ID,), text, _GENAI),
     Row("finish_reasons", (s.FINISH_REASONS, "gen_ai.response.finish_reason"), finish_reasons, f"{_GENAI}; second key: Semantic Kernel"),
     Row("streamed", (s.STREAM,), flag, _GENAI),
-    Row("time_to_first_token_seconds", (s.TIME_TO_FIRST_CHUNK,), number, _GENAI),
+    Row("time_to_first_token_seconds", (s.TIME_TO_FIRST_CHUNK,), wait, _GENAI),
     Row(
         "system_fingerprint",
         (s.SYSTEM_FINGERPRINT, "gen_ai.openai.response.system_fingerprint", "gen_ai.response.system_fingerprint"),

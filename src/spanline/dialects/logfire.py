@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import cost, count, name, number, quoted_digest, text, version
+from spanline.dialects.coerce import cost, count, name, quoted_digest, text, version, wait
 from spanline.dialects.found import ALL
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.shapes import answer, hub, request, unseen
@@ -30,7 +30,7 @@ _OPENAI = (
     Row("tool_name", ("gen_ai.tool.name",), name, _PYDANTIC),
     Row("agent_name", ("gen_ai.agent.name", "agent_name"), name, _PYDANTIC),
     Row("request_model", ("model_name",), text, _PYDANTIC),
-    Row("time_to_first_token_seconds", ("gen_ai.client.operation.time_to_first_chunk",), number, _PYDANTIC),
+    Row("time_to_first_token_seconds", ("gen_ai.client.operation.time_to_first_chunk",), wait, _PYDANTIC),
     Row("reasoning_output_tokens", ("gen_ai.usage.details.reasoning_tokens",), count, _PYDANTIC),
     Row("input_tokens", ("gen_ai.aggregated_usage.input_tokens",), count, _PYDANTIC, kinds=("agent",)),
     Row("output_tokens", ("gen_ai.aggregated_usage.output_tokens",), count, _PYDANTIC, kinds=("agent",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import cost, identifier, locator, name, number, positive, text
+from spanline.dialects.coerce import cost, identifier, locator, name, number, positive, text, wait
 from spanline.dialects.documents import documents
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.table import Dialect, Row, events_of
@@ -20,7 +20,7 @@ _GUARD = events_of(
 
 _KINDS = {**KINDS, "vectordb": "other", "retrieve": "retrieval", "framework": "workflow", "memory": "other"}
 _ROWS = (
-    Row("time_to_first_token_seconds", ("gen_ai.server.time_to_first_token",), number, _SEEN),
+    Row("time_to_first_token_seconds", ("gen_ai.server.time_to_first_token",), wait, _SEEN),
     Row("cost_usd", ("gen_ai.usage.cost",), cost, f"{_SEEN}, always 0: prices are fetched", documented=True),
     # What it writes where nothing was asked for.
     Row("seed", ("gen_ai.request.seed",), positive, _SEEN),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import number
+from spanline.dialects.coerce import wait
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.table import Dialect, Row
 
 _READ = "read in strands-agents 1.x"
 
 _KINDS = {**KINDS, "execute_event_loop_cycle": "other", "invoke_swarm": "workflow", "invoke_graph": "workflow", "invoke_node": "other"}
-_ROWS = (Row("time_to_first_token_seconds", ("gen_ai.server.time_to_first_token",), number, _READ, unit="ms", documented=True),)
+_ROWS = (Row("time_to_first_token_seconds", ("gen_ai.server.time_to_first_token",), wait, _READ, unit="ms", documented=True),)
 
 STRANDS = Dialect(
     "strands",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spanline.dialects.coerce import count, finish_reasons, integer, name, number, text
+from spanline.dialects.coerce import count, finish_reasons, integer, name, number, text, wait
 from spanline.dialects.genai import EVENTS, KINDS, ROWS
 from spanline.dialects.table import Dialect, Row
 
@@ -30,9 +30,7 @@ _ROWS = (
     Row("response_model", ("ai.response.model",), text, _LEGACY),
     Row("response_id", ("ai.response.id",), text, _LEGACY),
     Row("finish_reasons", ("ai.response.finishReason",), finish_reasons, _LEGACY),
-    Row(
-        "time_to_first_token_seconds", ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"), number, _READ, unit="ms", documented=True
-    ),
+    Row("time_to_first_token_seconds", ("ai.response.msToFirstChunk", "ai.stream.msToFirstChunk"), wait, _READ, unit="ms", documented=True),
     Row("input_tokens", ("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"), count, _LEGACY),
     Row("output_tokens", ("ai.usage.outputTokens", "ai.usage.completionTokens"), count, _LEGACY),
     Row("cache_read_input_tokens", ("ai.usage.cachedInputTokens", "ai.usage.inputTokenDetails.cacheReadTokens"), count, _LEGACY),
@@ -64,7 +62,7 @@ _ROWS = (
     Row("tool_name", ("ai.toolCall.name",), name, _READ, documented=True),
     Row("agent_name", ("ai.telemetry.functionId",), name, _LEGACY, kinds=("workflow", "agent")),
 )
-_NEWER = (Row("time_to_first_token_seconds", ("gen_ai.client.operation.time_to_first_chunk",), number, _READ, documented=True),)
+_NEWER = (Row("time_to_first_token_seconds", ("gen_ai.client.operation.time_to_first_chunk",), wait, _READ, documented=True),)
 
 VERCEL = Dialect("vercel", markers=("ai.operationId",), kinds=_KINDS, rows=(*_ROWS, *ROWS), priority=70, events=EVENTS)
 GENAI = Dialect(
