@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -39,6 +40,24 @@ class Variant:
     title: str
     build: Callable[[], Bench]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    loaded: bool = True
+    """Under callgrind, what spanline does by the clock happens as rarely as without it; see `SLOWER`."""
+
+
+SLOWER = 40
+"""A process under callgrind runs about so many times slower. The relay gathers events for 20 ms, and other work is done every
+250 ms: left alone, a measured request would bear as much of it as one of a service with a request every 50 ms."""
+
+
+def stretch_waits() -> None:
+    """Make spanline's waits `SLOWER` times as long: what is counted is then what happens at about a thousand requests a second."""
+    from spanline.relay import worker
+    from spanline.runtime import ticker
+
+    ticker.INTERVAL_S *= SLOWER
+    worker._GATHER_S *= SLOWER
+    worker._SAVE_S *= SLOWER
+    worker._IDLE_S = tuple(each * SLOWER for each in worker._IDLE_S)
 
 
 def _provider() -> TracerProvider:
@@ -73,8 +92,8 @@ def _noop_middleware() -> Bench:
     return Bench(app)
 
 
-def _opentelemetry(*, stages: bool, receive_send: bool = True, metrics: bool = False) -> Bench:
-    """opentelemetry-instrumentation-fastapi; `stages` adds the three GenAI spans."""
+def _opentelemetry(*, stages: bool, receive_send: bool = True, metrics: bool = False, emit: str | None = None) -> Bench:
+    """opentelemetry-instrumentation-fastapi; `stages` adds the three GenAI spans, `emit` an OpenLineage event by a client's transport."""
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
     provider = _provider()
@@ -87,8 +106,26 @@ def _opentelemetry(*, stages: bool, receive_send: bool = True, metrics: bool = F
         from prometheus_fastapi_instrumentator import Instrumentator
 
         Instrumentator().instrument(app).expose(app)
+    client = _emitting(app, emit) if emit else None
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, exclude_spans=None if receive_send else ["receive", "send"])
-    return Bench(app, provider.force_flush)
+
+    def flush() -> None:
+        provider.force_flush()
+        if emit == "async_http":
+            client.transport.wait_for_completion(60)
+
+    return Bench(app, flush)
+
+
+def _emitting(app: FastAPI, kind: str) -> Any:
+    """The recipe that is going round: a middleware builds the event and emits it by the official client before it answers."""
+    from openlineage.client import OpenLineageClient
+
+    from benchmarks import naive
+
+    client = OpenLineageClient(config={"transport": {"type": kind, "url": os.environ["BENCH_LINEAGE_URL"]}})
+    app.add_middleware(naive.LineageMiddleware, client=client)
+    return client
 
 
 def _native(*, stages: bool, operation_spans: bool) -> Bench:
@@ -112,14 +149,14 @@ def _spanline() -> Bench:
     return Bench(app, lambda: runtime.flush(60.0), lambda: _kept(runtime.settings.journal_dir, runtime.settings.base / "ledger.db"))
 
 
-def _spanline_metrics() -> Bench:
-    """Metrics of a bare endpoint: what the middleware costs alone."""
+def _spanline_bare() -> Bench:
+    """A bare endpoint: what the middleware costs alone."""
     import spanline
 
     app = FastAPI()
     workload.bare(app)
-    spanline.instrument(app, service="bench", namespace="bench")
-    return Bench(app)
+    runtime = spanline.instrument(app, service="bench", namespace="bench")
+    return Bench(app, lambda: runtime.flush(60.0))
 
 
 def _kept(journal: Path, ledger: Path) -> dict[str, int]:
@@ -130,6 +167,10 @@ def _kept(journal: Path, ledger: Path) -> dict[str, int]:
             kept["runs"] = connection.execute("select count(*) from runs").fetchone()[0]
     return kept
 
+
+_FAST = {"SPANLINE_OTLP": "fast"}
+_OUTSIDE = {"SPANLINE_RELAY": "off"}
+_EMITS = {"BENCH_LINEAGE_URL": "{sink}"}
 
 VARIANTS: dict[str, Variant] = {
     "A": Variant("bare FastAPI", _bare),
@@ -145,9 +186,14 @@ VARIANTS: dict[str, Variant] = {
         "E without receive/send spans + prometheus-fastapi-instrumentator",
         lambda: _opentelemetry(stages=True, receive_send=False, metrics=True),
     ),
-    "S_metrics": Variant("spanline, metrics only, no operations", _spanline_metrics, {"SPANLINE_FEATURES": "metrics"}),
-    "S_nolineage": Variant("spanline, spans and metrics", _spanline, {"SPANLINE_FEATURES": "traces,metrics", "SPANLINE_RELAY": "off"}),
-    "S": Variant("spanline, everything on, relay outside", _spanline, {"SPANLINE_RELAY": "off"}),
-    "S_fast": Variant("S with SPANLINE_OTLP=fast", _spanline, {"SPANLINE_RELAY": "off", "SPANLINE_OTLP": "fast"}),
+    "F": Variant("E + an event built and emitted in the request, 0 ms backend", lambda: _opentelemetry(stages=True, emit="http"), _EMITS),
+    "G": Variant("E + the same by async_http", lambda: _opentelemetry(stages=True, emit="async_http"), _EMITS),
+    "S_metrics": Variant("spanline, metrics only, no operations", _spanline_bare, {"SPANLINE_FEATURES": "metrics"}),
+    "S_span": Variant("spanline, one span only, no operations", _spanline_bare, {"SPANLINE_FEATURES": "traces", **_FAST, **_OUTSIDE}),
+    "S_nolineage": Variant("spanline, spans and metrics", _spanline, {"SPANLINE_FEATURES": "traces,metrics", **_OUTSIDE}),
+    "S": Variant("spanline, everything on, relay outside", _spanline, _OUTSIDE),
+    "S_fast": Variant("S with SPANLINE_OTLP=fast", _spanline, {**_FAST, **_OUTSIDE}),
     "S_relay": Variant("spanline as shipped: relay thread and SQLite ledger inside", _spanline),
+    "S_fast_relay": Variant("the same with SPANLINE_OTLP=fast", _spanline, _FAST),
+    "S_fast_relay_1": Variant("the same at some twenty requests a second: an event a transaction", _spanline, _FAST, loaded=False),
 }

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,12 +61,46 @@ def shim() -> Path:
     return library
 
 
-def measure(variant: str, count: int, sink: str, keep: Path | None = None) -> Result:
-    """Measure one variant over `count` requests in a process of its own.
+@dataclass(frozen=True)
+class Count:
+    """What one thread executed up to one mark; `label` is empty for what it did up to its process's end."""
+
+    label: str
+    main: bool
+    instructions: int
+
+
+def count(arguments: Sequence[str], environment: Mapping[str, str], out: Path) -> tuple[list[Count], str]:
+    """Run `python -m arguments…` under callgrind; what it counted between its marks, and the last line it printed.
+
+    Args:
+        arguments: A module and its arguments; the module calls the shim's functions.
+        environment: The process's, whole.
+        out: Folder for callgrind's files; emptied of earlier ones of the same name.
+
+    Raises:
+        BenchmarkError: The process failed, or printed nothing.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("counts*"):
+        old.unlink()
+    command = [
+        "nice", "valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}/counts",
+        sys.executable, "-m", *arguments,
+    ]  # fmt: skip
+    done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
+    if done.returncode or not done.stdout.strip():
+        raise BenchmarkError(f"{' '.join(arguments)}: exit {done.returncode}\n{done.stderr[-4000:]}")
+    found = [counted for path in sorted(out.glob("counts*")) if (counted := _counted(path.read_text())) is not None]
+    return found, done.stdout.splitlines()[-1]
+
+
+def measure(variant: str, requests: int, sink: str, keep: Path | None = None) -> Result:
+    """Measure one variant over `requests` requests in a process of its own.
 
     Args:
         variant: A key of `apps.VARIANTS`.
-        count: Measured requests, after the warm-up.
+        requests: Measured requests, after the warm-up.
         sink: Base URL of a running sink.
         keep: A folder for callgrind's own files (for callgrind_annotate), else they go.
 
@@ -73,53 +108,32 @@ def measure(variant: str, count: int, sink: str, keep: Path | None = None) -> Re
         BenchmarkError: The process failed, or its output says nothing.
     """
     with tempfile.TemporaryDirectory(prefix="spanline-bench-") as folder:
-        out = keep or Path(folder) / "callgrind"
-        out.mkdir(parents=True, exist_ok=True)
-        command = [
-            "nice", "valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}/{variant}",
-            sys.executable, "-m", "benchmarks.worker", variant, str(count), str(shim()), sink,
-        ]  # fmt: skip
-        done = subprocess.run(
-            command, check=False, cwd=ROOT, env=_environment(variant, sink, Path(folder)), capture_output=True, text=True, timeout=1800
-        )
-        if done.returncode or not done.stdout.strip():
-            raise BenchmarkError(f"{variant}: exit {done.returncode}\n{done.stderr[-4000:]}")
-        fg, total = _instructions(out, variant)
-        received = json.loads(done.stdout.splitlines()[-1])
-        return Result(variant, count, fg / count, total / count, {name: value / count for name, value in sorted(received.items())})
+        out = keep / variant if keep else Path(folder) / "callgrind"
+        arguments = ["benchmarks.worker", variant, str(requests), str(shim()), sink]
+        counts, said = count(arguments, environment(sink, Path(folder), VARIANTS[variant].environment), out)
+        # A dump at a mark holds the main thread; the other threads' counts are written when the process ends.
+        fg = sum(each.instructions for each in counts if each.main and each.label == "serve")
+        total = sum(each.instructions for each in counts if each.label or not each.main)
+        if not fg:
+            raise BenchmarkError(f"{variant}: callgrind counted nothing")
+        return Result(variant, requests, fg / requests, total / requests, {k: v / requests for k, v in sorted(json.loads(said).items())})
 
 
-def _environment(variant: str, sink: str, folder: Path) -> dict[str, str]:
-    """A clean environment: nothing of `OTEL_*`, `SPANLINE_*` or `OPENLINEAGE_*` but what the variant says."""
+def environment(sink: str, folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """A clean environment: nothing of `OTEL_*`, `SPANLINE_*` or `OPENLINEAGE_*` but what is given. `{sink}` is the sink's URL."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "SPANLINE_", "OPENLINEAGE_", "FASTAPI_"))}
     clean["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     clean["PYTHONHASHSEED"] = "0"
     clean["OTEL_EXPORTER_OTLP_ENDPOINT"] = sink
     clean["SPANLINE_HOME"] = str(folder / "home")
-    return {**clean, **VARIANTS[variant].environment}
+    return {**clean, **{key: value.replace("{sink}", sink) for key, value in more.items()}}
 
 
-def _instructions(folder: Path, variant: str) -> tuple[int, int]:
-    """Sum of the dump files: (serving thread while serving, all threads).
-
-    A dump at a mark holds the main thread; the other threads' counts are written when the process ends.
-    """
-    fg = total = 0
-    for path in folder.glob(f"{variant}*"):
-        text = path.read_text()
-        totals = re.search(r"^totals: (\d+)", text, re.MULTILINE)
-        if totals is None:
-            continue
-        trigger = re.search(r"^desc: Trigger: (.*)$", text, re.MULTILINE)
-        thread = re.search(r"^thread: (\d+)", text, re.MULTILINE)
-        mark = trigger.group(1) if trigger else ""
-        main = thread is None or thread.group(1) == "1"
-        marked = "serve" in mark or "flush" in mark
-        if main and not marked:
-            continue  # after the last mark
-        total += int(totals.group(1))
-        if main and "serve" in mark:
-            fg += int(totals.group(1))
-    if not fg:
-        raise BenchmarkError(f"{variant}: callgrind counted nothing")
-    return fg, total
+def _counted(text: str) -> Count | None:
+    """One file of callgrind's; None for the empty one of the process."""
+    totals = re.search(r"^totals: (\d+)", text, re.MULTILINE)
+    if totals is None:
+        return None
+    trigger = re.search(r"^desc: Trigger: Client Request: (.*)$", text, re.MULTILINE)
+    thread = re.search(r"^thread: (\d+)", text, re.MULTILINE)
+    return Count(trigger[1] if trigger else "", thread is None or thread[1] == "1", int(totals[1]))

@@ -1,21 +1,32 @@
-"""Tables and bars over the results of one run."""
+"""The table of requests, and the page that all tables are written to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.apps import VARIANTS
 from benchmarks.callgrind import Result
 
 Results = Mapping[str, Result]
 
-BEGIN, END = "<!-- begin: python -m benchmarks -->", "<!-- end -->"
-"""Marks of the table in docs/performance.md."""
+
+def write(page: Path, name: str, text: str) -> None:
+    """Replace a section of a page: what stands between `<!-- begin: python -m benchmarks NAME -->` and the next `<!-- end -->`.
+
+    Raises:
+        ValueError: The page has no such section.
+    """
+    begin, end = f"<!-- begin: python -m benchmarks {name} -->", "<!-- end -->"
+    before, mark, rest = page.read_text().partition(begin)
+    if not mark:
+        raise ValueError(f"{page} has no section {begin}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
 
 HEAD = (
     "id", "variant", "fg kI", "total kI", "fg/A", "total/A", "total/B", "fg/EC_excl", "total/EC_excl",
-    "spans", "attributes", "OTLP bytes", "events", "runs",
+    "spans", "attributes", "OTLP bytes", "events", "runs", "posted",
 )  # fmt: skip
 
 
@@ -35,7 +46,7 @@ def table(results: Results) -> str:
                 _ratio(result.total, results, "B", "total"),
                 _ratio(result.fg, results, "EC_excl", "fg"),
                 _ratio(result.total, results, "EC_excl", "total"),
-                *(_kept(result, key) for key in ("spans", "attributes", "bytes", "events", "runs")),
+                *(_kept(result, key) for key in ("spans", "attributes", "bytes", "events", "runs", "posted")),
             ]
         )
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
@@ -49,49 +60,3 @@ def _ratio(value: float, results: Results, base: str, which: str) -> str:
 def _kept(result: Result, key: str) -> str:
     value = result.kept.get(key, 0.0)
     return f"{value:,.2f}".rstrip("0").rstrip(".") if value else "–"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A bar: what is measured, its value, the goal, and what is held: above that a change made it worse. All are ratios."""
-
-    text: str
-    value: float
-    goal: float
-    held: float
-    margin: float = 0.03
-
-    @property
-    def passed(self) -> bool:
-        """Whether the value is within what is held and the margin (the method's own scatter)."""
-        return self.value <= self.held * (1 + self.margin)
-
-    def __str__(self) -> str:
-        word = "WORSE" if not self.passed else "goal " if self.value <= self.goal * (1 + self.margin) else "held "
-        return f"{word}  {self.value:.3f}  (goal {self.goal:.2f}, held {self.held:.2f})  {self.text}"
-
-
-GATED = ("A", "E", "EC_excl", "S_metrics", "S_nolineage", "S", "S_fast", "S_relay")
-
-
-def bars(results: Results) -> list[Bar]:
-    """The gate.
-
-    Raises:
-        KeyError: A variant of `GATED` was not measured.
-    """
-    ours, reference = results["S"], results["EC_excl"]
-    lineage = ours.total - results["S_nolineage"].total
-    return [
-        Bar("everything on, relay outside: serving thread / EC_excl", ours.fg / reference.fg, 0.70, 1.06),
-        Bar("everything on, relay outside: total / EC_excl", ours.total / reference.total, 0.85, 1.06),
-        Bar("the same with SPANLINE_OTLP=fast: total / EC_excl", results["S_fast"].total / reference.total, 0.50, 0.74),
-        Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.05, 0.08),
-        Bar("metrics only / A", results["S_metrics"].total / results["A"].total, 1.15, 1.19),
-        Bar(
-            "as shipped, relay thread and SQLite ledger in the process: total / EC_excl",
-            results["S_relay"].total / reference.total,
-            1.0,
-            1.75,
-        ),
-    ]

@@ -263,7 +263,7 @@ async def request(app: AsgiApp) -> None:
         "state": {},
     }
     await app(scope, receive, send)
-    if sent[0]["status"] != 200 or not sent[-1].get("body"):
+    if sent[0]["status"] != 200 or not any(message.get("body") for message in sent):
         raise RuntimeError(f"unexpected answer: {sent}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spanline.journal import cursors
-from spanline.journal.reader import SLICE_BYTES, SLICE_EVENTS, Entry, scan, segments
+from spanline.journal.reader import SLICE_BYTES, SLICE_EVENTS, Entry, Slice, scan, segments
 from spanline.journal.segment import Segment
 from spanline.times import parse_rfc3339
 
@@ -43,26 +43,26 @@ class Backlog:
         """Take one more slice into `pending`; False when there is nothing to read now, or enough in hand."""
         if len(self.pending) >= MOST_PENDING:
             return False
-        segment = self._next(segments(self._directory))
-        if segment is not None and self._read.get(segment.name, 0) == 0:
+        taken = self._next(segments(self._directory))
+        if taken is not None and self._read.get(taken[0], 0) == 0:
             # An older segment of the same process may have grown while the folder was listed; its events go first.
-            segment = self._next(segments(self._directory))
-        if segment is None:
+            taken = self._next(segments(self._directory))
+        if taken is None:
             return False
-        found = scan(segment, self._read.get(segment.name, 0), SLICE_BYTES, SLICE_EVENTS)
-        if found.end == self._read.get(segment.name, 0):
-            return False
-        self._read[segment.name] = found.end
+        name, found = taken
+        self._read[name] = found.end
         self.pending.extend(found.entries)
         self.torn += found.torn
         return True
 
-    def _next(self, there: Sequence[Segment]) -> Segment | None:
-        """The oldest segment with something to read; a last line that is not complete yet does not count."""
+    def _next(self, there: Sequence[Segment]) -> tuple[str, Slice] | None:
+        """A slice of the oldest segment with something to read; a last line that is not complete yet does not count."""
         for segment in there:
             position = self._read.get(segment.name, 0)
-            if segment.size > position and scan(segment, position, SLICE_BYTES, 1).end > position:
-                return segment
+            if segment.size > position:
+                found = scan(segment, position, SLICE_BYTES, SLICE_EVENTS)
+                if found.end > position:
+                    return segment.name, found
         return None
 
     def settle(self, pending: list[Entry]) -> None:

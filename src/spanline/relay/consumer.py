@@ -79,6 +79,7 @@ class TransportConsumer:
     ) -> None:
         self._name = name
         self._transport = transport
+        self._emit_line: Callable[[bytes], None] | None = getattr(transport, "emit_line", None)
         self._options = dict(preset or {})
         self._on_drop = on_drop
         self._use(preset_of(self._options))
@@ -99,6 +100,7 @@ class TransportConsumer:
 
     def _use(self, preset: Preset) -> None:
         self._preset = preset
+        self._as_journalled = preset.as_journalled
         self._shaper = Shaper(preset)
         self._thinning = Thinning(preset.sample, preset.rate_per_second)
         self._thins = preset.sample < 1 or preset.rate_per_second is not None
@@ -139,7 +141,7 @@ class TransportConsumer:
         skip = self._half_sent.get(place, 0)
         for number, each in enumerate(self._shaped(entry)):
             if number >= skip:
-                self._transport.emit(_decode(entry) if isinstance(each, bytes) else each)
+                self._send(entry, each)
                 # A terminal event that is tried again does not send its START again: that would reopen the run. Another
                 # run's event may be tried in between, so there are several; those that were parked are forgotten some time.
                 self._half_sent[place] = number + 1
@@ -148,6 +150,14 @@ class TransportConsumer:
         # Through: what bears the same position later (another parked event that is retried) is another event.
         self._half_sent.pop(place, None)
         self._taken()
+
+    def _send(self, entry: Entry, event: bytes | dict[str, Any]) -> None:
+        if not isinstance(event, bytes):
+            self._transport.emit(event)
+        elif self._emit_line is not None:
+            self._emit_line(event)
+        else:
+            self._transport.emit(_decode(entry))
 
     def _deliver_batch(self, entries: Sequence[Entry]) -> None:
         events: list[bytes | dict[str, Any]] = []
@@ -169,7 +179,7 @@ class TransportConsumer:
 
     def _shaped(self, entry: Entry) -> list[bytes | dict[str, Any]]:
         """What is sent of an entry, in order; an event as it stands in the journal is bytes."""
-        if self._preset.as_journalled and not self._thins:
+        if self._as_journalled and not self._thins:
             self._shaper.skip()
             return [entry.line]
         event = _decode(entry)
@@ -178,7 +188,7 @@ class TransportConsumer:
             self._shaper.skip()
             self._left_out.append("thinned")
             return []
-        if self._preset.as_journalled:
+        if self._as_journalled:
             self._shaper.skip()
             return [entry.line]
         events = self._shaper.shape(event)

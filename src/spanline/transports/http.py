@@ -16,6 +16,7 @@ import urllib3
 
 from spanline.errors import ConfigurationError, TransportError
 from spanline.transports.base import BatchError, MalformedAnswer
+from spanline.transports.connection import Answer, Connection, request_head
 from spanline.transports.options import flag, mapping, number, text
 
 ENDPOINT = "api/v1/lineage"
@@ -73,10 +74,11 @@ class HttpTransport:
         self.compress = compress
         self._verify = verify
         self._ca_file = ca_file
-        self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
-        self._pool: urllib3.PoolManager | None = None
+        self._connect_s = connect_s
+        self._read_s = read_s
+        self._connection: Connection | None = None
+        self._heads: dict[tuple[str, str, bool], bytes] = {}
         self._pid = 0
-        self._reused = False
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> HttpTransport:
@@ -107,6 +109,14 @@ class HttpTransport:
         """
         self._post(_encoder.encode(event))
 
+    def emit_line(self, line: bytes) -> None:
+        """Post one event as it stands in the journal.
+
+        Raises:
+            TransportError: Not answered with 2xx; `status` is None when there was no answer at all.
+        """
+        self._post(line)
+
     def emit_batch(self, events: Sequence[bytes | Mapping[str, Any]], *, key: str | None = None) -> None:
         """Post many events at once, to `<url>/batch` unless the URL ends so. Source: OpenLineage API 2.0.2, `POST /lineage/batch`.
 
@@ -133,7 +143,7 @@ class HttpTransport:
         Raises:
             TransportError: No answer.
         """
-        return self._request("GET", f"{self.base}/{path.lstrip('/')}", None, self._headers)[:2]
+        return self._request("GET", f"{self.base}/{path.lstrip('/')}", None)[:2]
 
     @property
     def headers(self) -> dict[str, str]:
@@ -142,17 +152,15 @@ class HttpTransport:
 
     def close(self, timeout_s: float) -> bool:
         """Close the connections."""
-        if self._pool is not None and self._pid == os.getpid():
-            self._pool.clear()
-        self._pool = None
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.close()
+        self._connection = None
         return True
 
     def _post(self, body: bytes, url: str | None = None) -> bytes:
-        headers = self._headers
         if self.compress:
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-            headers = {**headers, "content-encoding": "gzip"}
-        status, answer, answered = self._request("POST", url or self.url, body, headers)
+        status, answer, answered = self._request("POST", url or self.url, body)
         if 200 <= status < 300:
             if answered.get("content-type", "").lower().startswith("text/html"):
                 # A sign-in page or a web UI in front of the consumer; what it was sent is nowhere.
@@ -160,49 +168,38 @@ class HttpTransport:
             return answer
         raise TransportError(f"HTTP {status}", status=status, retry_after_s=retry_after_s(answered.get("retry-after")))
 
-    def _request(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, str]]:
+    def _request(self, method: str, url: str, body: bytes | None) -> Answer:
         try:
-            pool = self._connections()
-            reused, self._reused = self._reused, False
+            connection = self._connected()
+            key = (method, url, self.compress)
+            head = self._heads.get(key)
+            if head is None:
+                head = self._heads[key] = self._head(method, url, connection.authority)
+            reused = connection.used
             try:
-                response = self._send(pool, method, url, body, headers)
-            except (urllib3.exceptions.ProtocolError, OSError) as error:
-                if not reused or not isinstance(_root(error), ConnectionError):
+                return connection.ask(head, body, _ANSWER_BYTES)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                if not reused or not isinstance(error, ConnectionError):
                     raise
-                response = self._send(pool, method, url, body, headers)
-            try:
-                # Read to the end, so that the connection is used again; but no more than an answer can reasonably hold.
-                answer = response.read(_ANSWER_BYTES, decode_content=True)
-                if response.read(1, decode_content=False):
-                    response.close()
-                self._reused = True
-                return response.status, answer, cast(Mapping[str, str], response.headers)
-            finally:
-                response.release_conn()
+                return connection.ask(head, body, _ANSWER_BYTES)
         except (urllib3.exceptions.HTTPError, OSError, http.client.HTTPException, ValueError) as error:
             # The reason bears the kind of error only: urllib3's texts hold the URL, and that may hold a password.
-            cause = _root(error)
-            if _is_malformed(cause):
-                raise MalformedAnswer(f"malformed answer ({type(cause).__name__})") from error
-            raise TransportError(f"no answer ({type(cause).__name__})") from error
+            if _is_malformed(error):
+                raise MalformedAnswer(f"malformed answer ({type(error).__name__})") from error
+            raise TransportError(f"no answer ({type(error).__name__})") from error
 
-    def _send(
-        self, pool: urllib3.PoolManager, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> urllib3.BaseHTTPResponse:
-        return pool.request(
-            method, url, body=body, headers=headers, timeout=self._timeout, retries=False, redirect=False, preload_content=False
-        )
+    def _head(self, method: str, url: str, authority: str) -> bytes:
+        encoded = {"content-encoding": "gzip"} if self.compress and method == "POST" else {}
+        return request_head(method, url, authority, {**self._headers, **encoded})
 
-    def _connections(self) -> urllib3.PoolManager:
+    def _connected(self) -> Connection:
         # A forked child must not speak on the parent's connections.
-        if self._pool is None or self._pid != os.getpid():
-            options: dict[str, Any] = {"ca_certs": self._ca_file} if self._ca_file else {}
-            if not self._verify:
-                options["cert_reqs"] = "CERT_NONE"
-            self._pool = urllib3.PoolManager(num_pools=2, maxsize=1, **options)
+        if self._connection is None or self._pid != os.getpid():
+            self._connection = Connection(
+                self.base, connect_s=self._connect_s, read_s=self._read_s, verify=self._verify, ca_file=self._ca_file
+            )
             self._pid = os.getpid()
-            self._reused = False
-        return self._pool
+        return self._connection
 
 
 def retry_after_s(value: str | None) -> float | None:
@@ -219,19 +216,10 @@ def retry_after_s(value: str | None) -> float | None:
     return min(max(0.0, moment - time.time()), _LONGEST_WAIT_S)
 
 
-def _root(error: BaseException) -> BaseException:
-    """What happened below urllib3's wrapping."""
-    if isinstance(error, urllib3.exceptions.ProtocolError) and len(error.args) > 1 and isinstance(error.args[1], BaseException):
-        return error.args[1]
-    return error
-
-
 def _is_malformed(error: BaseException) -> bool:
     if isinstance(error, ConnectionError):
         return False
-    return isinstance(
-        error, http.client.HTTPException | urllib3.exceptions.DecodeError | urllib3.exceptions.InvalidHeader
-    ) and not isinstance(error, http.client.IncompleteRead)
+    return isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.IncompleteRead)
 
 
 def _failed_events(answer: bytes, count: int) -> tuple[tuple[int, ...], bool]:
