@@ -172,6 +172,8 @@ def _unusual(begun: bytes, sock: socket.socket, method: str, most: int) -> tuple
     response = http.client.HTTPResponse(cast(socket.socket, _Rest(begun, sock)), method=method)
     response.begin()
     body = response.read(most)
+    if response.length and len(body) < most:
+        raise http.client.IncompleteRead(body, response.length)
     whole = response.isclosed() or not response.read(1)
     headers = {name.lower(): value for name, value in response.getheaders()}
     return (response.status, body, headers), whole and not response.will_close
