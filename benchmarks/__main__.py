@@ -12,7 +12,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import bars, parts, report, serving
+from benchmarks import bars, parts, plot, report, serving
 from benchmarks.apps import VARIANTS
 from benchmarks.callgrind import BUILD, BenchmarkError, Result, measure
 from benchmarks.sink import Sink
@@ -53,6 +53,8 @@ def main() -> int:
         if "requests" in kinds:
             results = _requests(names, options.n, options.keep)
             tables["requests"] = f"{_setting()}; {options.n} requests after 40.\n\n{report.table(results)}"
+            if options.docs:
+                plot.draw(results, options.docs.parent / "pictures" / "instructions.svg")
             found["requests"] = [result.as_dict() for result in results.values()]
             judged += bars.of_requests(results) if set(bars.GATED) <= results.keys() else []
         if "parts" in kinds:
