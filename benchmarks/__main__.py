@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import bars, parts, plot, report, serving
@@ -98,7 +99,8 @@ def _requests(names: list[str], count: int, keep: Path | None) -> dict[str, Resu
 def _setting() -> str:
     today = dt.datetime.now(tz=dt.UTC).date()
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{today}: {python}, {', '.join(f'{name} {version(name)}' for name in PACKAGES)}"
+    loop = "uvloop" if find_spec("uvloop") else "asyncio's loop"
+    return f"{today}: {python}, {loop}, {', '.join(f'{name} {version(name)}' for name in PACKAGES)}"
 
 
 if __name__ == "__main__":
