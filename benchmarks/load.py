@@ -18,11 +18,13 @@ REQUEST = _HEAD.encode() + workload.BODY
 
 @dataclass(frozen=True)
 class Figures:
-    """What a load found: answers a second, and latencies. Unit: ms."""
+    """What a load found: answers, answers a second, latencies and the server's CPU time an answer. Unit: ms."""
 
+    count: int
     per_second: float
     p50: float
     p99: float
+    cpu: float = 0.0
 
 
 class _Client(asyncio.Protocol):
@@ -126,4 +128,4 @@ def run(port: int, seconds: float, *, connections: int = 16, rate: float | None 
     with asyncio.Runner(loop_factory=factory) as runner:
         taken = sorted(runner.run(_open(port, seconds, 4 * connections, rate) if rate else _closed(port, seconds, connections)))
     spent = time.perf_counter() - began
-    return Figures(len(taken) / spent, taken[len(taken) // 2] * 1e3, taken[int(len(taken) * 0.99)] * 1e3)
+    return Figures(len(taken), len(taken) / spent, taken[len(taken) // 2] * 1e3, taken[int(len(taken) * 0.99)] * 1e3)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import load
@@ -80,14 +80,14 @@ def measure(rounds: int) -> list[Comparison]:
 
 def table(compared: Sequence[Comparison]) -> str:
     """The comparisons as a markdown table."""
-    head = ["comparison", "req/s", "ratio", "goal", "p99 ms", "ratio", "goal", "relayed/s", "load of the machine"]
+    head = ["comparison", "CPU ms", "ratio", "req/s", "ratio", "goal", "p99 ms", "ratio", "goal", "relayed/s", "load of the machine"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)], *map(_row, compared)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _row(each: Comparison) -> list[str]:
     return [
-        each.text, _both(each, "per_second", ",.0f"), _ratios(each, "per_second"), _goal("≥", each.least),
+        each.text, _both(each, "cpu", ".2f"), _ratios(each, "cpu"), _both(each, "per_second", ",.0f"), _ratios(each, "per_second"), _goal("≥", each.least),
         _both(each, "p99", ".1f"), _ratios(each, "p99"), _goal("≤", each.greatest),
         f"{statistics.median(each.relayed):,.0f}", f"{each.load[0]:.1f}–{each.load[1]:.1f}",
     ]  # fmt: skip
@@ -120,18 +120,23 @@ def _compare(
                 relayed.append(sent)
             loads.append(os.getloadavg()[0])
     result = Comparison(text, found[base], found[other], least, greatest, relayed, (min(loads), max(loads)))
-    print(f"{text}: req/s {_ratios(result, 'per_second')}, p99 {_ratios(result, 'p99')}", file=sys.stderr, flush=True)
+    print(
+        f"{text}: CPU {_ratios(result, 'cpu')}, req/s {_ratios(result, 'per_second')}, p99 {_ratios(result, 'p99')}",
+        file=sys.stderr,
+        flush=True,
+    )
     return result
 
 
 def _loaded(side: Side, rate: float | None) -> tuple[Figures, float]:
     """One side once: its figures, and events that its relay posted a second."""
     with tempfile.TemporaryDirectory(prefix="spanline-bench-", ignore_cleanup_errors=True) as folder, Sink(side.delay_s) as sink:
-        with _server(side, sink.url, Path(folder)) as port, _fed(side, Path(folder)):
+        with _server(side, sink.url, Path(folder)) as (port, pid), _fed(side, Path(folder)):
             try:
                 load.run(port, SECONDS / 4, rate=rate)
-                before, began = stats(sink.url).get("posted", 0), time.monotonic()
+                before, spent, began = stats(sink.url).get("posted", 0), _cpu_ms(pid), time.monotonic()
                 figures = load.run(port, SECONDS, rate=rate)
+                figures = replace(figures, cpu=(_cpu_ms(pid) - spent) / figures.count)
                 posted = (stats(sink.url).get("posted", 0) - before) / (time.monotonic() - began)
             except (RuntimeError, OSError) as error:
                 raise BenchmarkError(f"{side.variant}: {error}") from error
@@ -139,8 +144,8 @@ def _loaded(side: Side, rate: float | None) -> tuple[Figures, float]:
 
 
 @contextlib.contextmanager
-def _server(side: Side, sink: str, folder: Path) -> Iterator[int]:
-    """A uvicorn that answers; it ends with the block."""
+def _server(side: Side, sink: str, folder: Path) -> Iterator[tuple[int, int]]:
+    """A uvicorn that answers, its port and process; it ends with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -165,10 +170,16 @@ def _server(side: Side, sink: str, folder: Path) -> Iterator[int]:
         _pin(process.pid, last=True)
         _pin(os.getpid(), last=False)
         _await(port, process, folder / "log")
-        yield port
+        yield port, process.pid
     finally:
         process.kill()
         process.wait()
+
+
+def _cpu_ms(pid: int) -> float:
+    """CPU time that a process has taken, in the kernel too. Source: proc(5), `stat`."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
 def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
