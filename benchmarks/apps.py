@@ -41,23 +41,33 @@ class Variant:
     build: Callable[[], Bench]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     loaded: bool = True
-    """Under callgrind, what spanline does by the clock happens as rarely as without it; see `SLOWER`."""
+    """Under callgrind, what spanline does by the clock happens as rarely as without it; see `as_under_load`."""
 
 
 SLOWER = 40
-"""A process under callgrind runs about so many times slower. The relay gathers events for 20 ms, and other work is done every
-250 ms: left alone, a measured request would bear as much of it as one of a service with a request every 50 ms."""
+"""A process under callgrind runs about so many times slower."""
 
 
-def stretch_waits() -> None:
-    """Make spanline's waits `SLOWER` times as long: what is counted is then what happens at about a thousand requests a second."""
-    from spanline.relay import worker
+def as_under_load() -> None:
+    """Make what spanline does by the clock as rare as it is at some hundred requests a second, on any machine.
+
+    Left alone, a measured request would bear as much of it as one of a service with a request every 50 ms: the ticker looks around
+    every 250 ms, and the relay takes what came in 20 ms. Here the relay takes events at the flush, in its slices of 64 KB.
+    """
+    from spanline.relay.worker import Worker
     from spanline.runtime import ticker
 
+    def wake(self: Worker) -> None:
+        """What it costs its caller, without the effect."""
+        _ = self.health.leading and not self._event.is_set()
+
+    def idle(self: Worker) -> None:
+        self._event.wait()
+        self._event.clear()
+
     ticker.INTERVAL_S *= SLOWER
-    worker._GATHER_S *= SLOWER
-    worker._SAVE_S *= SLOWER
-    worker._IDLE_S = tuple(each * SLOWER for each in worker._IDLE_S)
+    Worker.wake = wake
+    Worker._idle = idle
 
 
 def _provider() -> TracerProvider:

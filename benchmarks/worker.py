@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 
 from benchmarks import workload
-from benchmarks.apps import VARIANTS, Bench, stretch_waits
+from benchmarks.apps import VARIANTS, Bench, as_under_load
 from benchmarks.sink import stats
 
 WARM_UP = 40
@@ -44,7 +44,7 @@ def main(name: str, count: int, shim: str, sink: str) -> None:
     """Run one variant; uvloop is used when it is installed, as uvicorn does."""
     warnings.simplefilter("ignore")
     if VARIANTS[name].loaded:
-        stretch_waits()
+        as_under_load()
     bench = VARIANTS[name].build()
     try:
         import uvloop
