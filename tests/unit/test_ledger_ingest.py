@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from spanline.errors import TransportError
 from spanline.ledger import Ledger
@@ -228,3 +229,45 @@ def test_everything_of_a_person_goes(ledger):
     for whose, digest in (("name", "x"), ("subject", " ")):
         with pytest.raises(ValueError):
             ledger.erase(whose, digest)
+
+
+def test_what_many_threads_bring_is_written_together_and_each_hears_of_its_own(ledger):
+    ledger.ingest([end(request(0))])
+    events = [end(request(second, index(digest="rebuilt" if second == 3 else "c1"), PROMPT)) for second in range(1, 9)]
+    batches = [*([event] for event in events), [events[0]], [b"{"], [events[1], b"[]"]]
+    begun: list[object] = []
+    count = begun.append
+    event.listen(ledger._database.engine, "begin", count)
+    with ThreadPoolExecutor(len(batches)) as pool:
+        with ledger._database.lock:
+            waiting = []
+            for batch in batches:
+                waiting.append(pool.submit(ledger.ingest, batch))
+                # One after the other, so that it is known who brought an event first.
+                while len(ledger._together._waiting) < len(waiting):
+                    time.sleep(0.001)
+        reports = [each.result(timeout=30) for each in waiting]
+    event.remove(ledger._database.engine, "begin", count)
+    assert len(begun) == 1
+    assert [(report.accepted, report.duplicates, len(report.rejected)) for report in reports] == [(1, 0, 0)] * 8 + [
+        (0, 1, 0),
+        (0, 0, 1),
+        (0, 1, 1),
+    ]
+    assert [entry.index for entry in reports[-1].rejected] == [1]
+    assert [len(report.conflicts) for report in reports] == [0, 0, 1] + [0] * 8
+    assert ledger.stats()["runs"] == 9
+
+
+def test_a_database_that_does_not_answer_is_told_to_all_who_wait(tmp_path):
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    with ThreadPoolExecutor(3) as pool:
+        with ledger._database.lock:
+            waiting = [pool.submit(ledger.ingest, [end(request(second))]) for second in range(3)]
+            while len(ledger._together._waiting) < 3:
+                time.sleep(0.001)
+            with ledger._database.write() as connection:
+                connection.exec_driver_sql("ALTER TABLE edges RENAME TO away")
+                connection.exec_driver_sql("CREATE VIEW edges AS SELECT * FROM away")
+        assert all(each.exception(timeout=30) is not None for each in waiting)
+    ledger.close()

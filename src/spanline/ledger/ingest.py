@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, select
@@ -16,29 +15,22 @@ from spanline.errors import LedgerError
 from spanline.ledger import rows, statics
 from spanline.ledger.conflicts import Flag, Watch, dashed, sightings
 from spanline.ledger.database import Database
-from spanline.ledger.documents import Document, Event, Static, merge, read_any
+from spanline.ledger.documents import Event, Static, merge, read_any
 from spanline.ledger.facts import Facts, facts_of, job_key, term
 from spanline.ledger.gaps import gaps_of
+from spanline.ledger.groups import Group, groups_of, with_stored
+from spanline.ledger.lookup import chunks
 from spanline.ledger.schema import conflicts, jobs, runs
-from spanline.ledger.store import Store, documents, stored_of
+from spanline.ledger.store import Store
 from spanline.record.run import Conflict
 
-_T = TypeVar("_T")
 _ATTEMPTS = 12
 _QUEUE_AFTER = 2
 """Attempts that failed because others wrote the same runs; then PostgreSQL lets those who failed go one after the other."""
 
 _QUEUE = 0x7370616F
-_IN = 500
 # Made once: for a single event building statements costs more than running them.
 _TAKEN = select(runs.c.run).where(runs.c.run.in_(bindparam("runs", expanding=True)))
-# Two hosts may bring two events of one run at once (PostgreSQL; SQLite has one writer).
-_OWNERS = (
-    select(runs.c.run_id, runs.c.run, runs.c.job, runs.c.conflicts)
-    .where(runs.c.run_id.in_(bindparam("ids", expanding=True)))
-    .order_by(runs.c.run)
-    .with_for_update()
-)
 _WAIT = select(func.pg_advisory_xact_lock(bindparam("key")))
 _MAX_KNOWN = 200_000
 
@@ -59,20 +51,14 @@ class IngestReport(msgspec.Struct, frozen=True):
     conflicts: tuple[Conflict, ...] = ()
 
 
-class _Group(msgspec.Struct):
-    """The events of one run in this batch, and what the ledger has of it."""
+class _Wrote(msgspec.Struct):
+    """What one transaction wrote."""
 
-    run_id: bytes
-    job: tuple[str, str]
-    claimed: bytes | None = None
-    """The run id that the events bear, when another job has it."""
-    run: int | None = None
-    known: bool = False
-    conflicts: int = 0
-    """Conflicts that the ledger has of it."""
-    new: list[Event] = []
-    documents: list[Document] = []
-    facts: Facts | None = None
+    events: set[int] = set()
+    """Hashes of the events that were new."""
+    conflicts: list[tuple[int, Conflict]] = []
+    """Those that nobody had shown before, each with the hash of an event of its run."""
+    fresh: set[int] = set()
 
 
 class Ingester:
@@ -88,30 +74,34 @@ class Ingester:
         self._known: set[int] = set()
         self._offline: dict[int, int | None] = {}
 
-    def ingest(self, batch: Sequence[bytes | Mapping[str, Any]]) -> IngestReport:
-        """Write a batch; events that are no run events are left out and reported.
+    def ingest(self, calls: Sequence[Sequence[bytes | Mapping[str, Any]]]) -> list[IngestReport]:
+        """Write the batches of several callers in one transaction; events that are no run events are left out and reported.
+
+        Returns:
+            What became of each batch.
 
         Raises:
-            LedgerError: The database does not answer, or others write the same runs without end; nothing of the batch is written.
+            LedgerError: The database does not answer, or others write the same runs without end; nothing is written.
         """
-        good: list[Event] = []
-        static: list[Static] = []
-        rejected: list[Rejected] = []
-        for index, event in enumerate(batch):
-            try:
-                found = read_any(event)
-                static.append(found) if isinstance(found, Static) else good.append(found)
-            except ValueError as error:
-                rejected.append(Rejected(index, str(error)))
-        if not good and not static:
-            return IngestReport(rejected=tuple(rejected))
+        good: list[tuple[int, Event]] = []
+        static: list[list[Static]] = [[] for _ in calls]
+        rejected: list[list[Rejected]] = [[] for _ in calls]
+        for call, batch in enumerate(calls):
+            for index, event in enumerate(batch):
+                try:
+                    found = read_any(event)
+                    static[call].append(found) if isinstance(found, Static) else good.append((call, found))
+                except ValueError as error:
+                    rejected[call].append(Rejected(index, str(error)))
+        if not good and not any(static):
+            return [IngestReport(rejected=tuple(some)) for some in rejected]
         for attempt in range(_ATTEMPTS):
             try:
                 with self._database.write() as connection:
                     if attempt >= _QUEUE_AFTER and connection.dialect.name == "postgresql":
                         connection.execute(_WAIT, {"key": _QUEUE})
-                    accepted, flagged, fresh = self._write_batch(connection, good, careful=attempt > 0) if good else (0, [], set[int]())
-                    accepted += statics.write(connection, static) if static else 0
+                    wrote = self._write_batch(connection, [event for _, event in good], careful=attempt > 0) if good else _Wrote()
+                    accepted = [statics.write(connection, some) if some else 0 for some in static]
             except IntegrityError:
                 # Another process wrote one of these runs or labels in the meantime: now it is there to be read.
                 self._forget()
@@ -128,14 +118,14 @@ class Ingester:
             self._watch.committed()
             if len(self._known) > _MAX_KNOWN:
                 self._known.clear()
-            self._known |= fresh
-            return IngestReport(accepted, len(good) + len(static) - accepted, tuple(rejected), tuple(flagged))
+            self._known |= wrote.fresh
+            return _reports(good, static, rejected, accepted, wrote)
         raise LedgerError(f"the ledger {self._database.place} is written to by others all the time; try again")
 
-    def _write_batch(self, connection: Connection, good: list[Event], *, careful: bool) -> tuple[int, list[Conflict], set[int]]:
-        groups = _stored(connection, _groups(connection, good))
+    def _write_batch(self, connection: Connection, good: list[Event], *, careful: bool) -> _Wrote:
+        groups = with_stored(connection, groups_of(connection, good))
         if not groups:
-            return 0, [], set()
+            return _Wrote()
         for group in groups:
             group.facts = facts_of(merge([*group.documents, *(event.doc for event in group.new)]))
         groups.sort(key=lambda group: _facts(group).started_us)
@@ -145,22 +135,22 @@ class Ingester:
             [(group.run_id, _facts(group).started_us, sighting) for group in groups for sighting in sightings(_facts(group))],
         )
         fresh = self._write(connection, groups, flags)
-        new_flags = [flag.conflict() for some in flags.values() for flag in some if flag.new]
-        return sum(len(group.new) for group in groups), new_flags, fresh
+        shown = [(group.new[0].hash, flag.conflict()) for group in groups for flag in flags.get(group.run_id, ()) if flag.new]
+        return _Wrote({event.hash for group in groups for event in group.new}, shown, fresh)
 
     def _forget(self) -> None:
         self._watch.rolled_back()
         self._store.reset()
         self._offline.clear()
 
-    def _assign(self, connection: Connection, groups: list[_Group], *, careful: bool) -> None:
+    def _assign(self, connection: Connection, groups: list[Group], *, careful: bool) -> None:
         """Keys for new runs: the start time and 11 bits of the id; when that is taken, the next one.
 
         Two runs of one microsecond and the same bits are so rare that the database is asked (`careful`) only after it refused a key.
         """
         wanted = {rows.run_key(_facts(group).started_us, group.run_id) for group in groups if group.run is None}
         taken: set[int] = set()
-        for some in _chunks(sorted(wanted)) if careful else ():
+        for some in chunks(sorted(wanted)) if careful else ():
             taken.update(connection.scalars(_TAKEN, {"runs": some}))
         for group in groups:
             if group.run is None:
@@ -170,7 +160,7 @@ class Ingester:
                 taken.add(key)
                 group.run = key
 
-    def _write(self, connection: Connection, groups: list[_Group], flags: dict[bytes, list[Flag]]) -> set[int]:
+    def _write(self, connection: Connection, groups: list[Group], flags: dict[bytes, list[Flag]]) -> set[int]:
         self._learn_offline(connection, groups)
         batch = rows.Rows()
         packed: list[tuple[int, int, int, int, bytes]] = []
@@ -186,16 +176,16 @@ class Ingester:
             packed.extend((run, job_key(*facts.job), event.hash, event.event_us, event.line) for event in group.new)
         batch.events = self._store.rows(connection, packed, max(event[3] for event in packed))
         in_conflict = [_run(group) for group in groups if group.conflicts]
-        for some in _chunks(in_conflict):
+        for some in chunks(in_conflict):
             connection.execute(delete(conflicts).where(conflicts.c.run.in_(some)))
         return batch.write(connection, self._known)
 
-    def _learn_offline(self, connection: Connection, groups: list[_Group]) -> None:
+    def _learn_offline(self, connection: Connection, groups: list[Group]) -> None:
         # Only the first event of a job in each process says what it is: what is known stands in `jobs`.
         if len(self._offline) > _MAX_KNOWN:
             self._offline.clear()
         unknown = {job_key(*_facts(group).job) for group in groups} - self._offline.keys()
-        for some in _chunks(sorted(unknown)):
+        for some in chunks(sorted(unknown)):
             for key, offline in connection.execute(select(jobs.c.job, jobs.c.offline).where(jobs.c.job.in_(some))):
                 self._offline[key] = offline
         for group in groups:
@@ -206,74 +196,37 @@ class Ingester:
                 self._known.discard(key)
 
 
+def _reports(
+    good: list[tuple[int, Event]], static: list[list[Static]], rejected: list[list[Rejected]], accepted: list[int], wrote: _Wrote
+) -> list[IngestReport]:
+    """What became of each caller's events; of one event that two brought, the first brought it."""
+    bringer: dict[int, int] = {}
+    counts = [len(some) for some in static]
+    for call, event in good:
+        counts[call] += 1
+        if event.hash in wrote.events and event.hash not in bringer:
+            bringer[event.hash] = call
+            accepted[call] += 1
+    return [
+        IngestReport(
+            accepted[call], counts[call] - accepted[call], tuple(rejected[call]),
+            tuple(conflict for key, conflict in wrote.conflicts if bringer[key] == call),
+        )
+        for call in range(len(rejected))
+    ]  # fmt: skip
+
+
 def _in_each_others_way(error: LedgerError) -> bool:
     """Whether PostgreSQL broke a deadlock, or could not order two transactions: the next attempt may go through."""
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in ("40P01", "40001")
 
 
-def rekeyed_run_id(run_id: bytes, job: tuple[str, str]) -> bytes:
-    """The run id that the second job to claim one gets: the same on every host."""
-    return uuid.uuid5(uuid.UUID(bytes=run_id), f"{job[0]}/{job[1]}").bytes
-
-
-def _groups(connection: Connection, good: list[Event]) -> list[_Group]:
-    """Events by run; where two jobs claim one run id, the first (in the ledger, else in time) keeps it."""
-    claims: dict[bytes, dict[tuple[str, str], list[Event]]] = {}
-    for event in good:
-        claims.setdefault(event.run_id, {}).setdefault(event.job, []).append(event)
-    owners = _owners(connection, claims)
-    groups: list[_Group] = []
-    others: dict[bytes, _Group] = {}
-    for run_id, by_job in claims.items():
-        run, owner_key, flagged = owners.get(run_id, (None, None, 0))
-        first = min(by_job, key=lambda job: min(event.event_us for event in by_job[job]))
-        for job, some in by_job.items():
-            if job_key(*job) == owner_key or (owner_key is None and job == first):
-                groups.append(_Group(run_id, job, run=run, known=run is not None, conflicts=flagged, new=some))
-            else:
-                other = rekeyed_run_id(run_id, job)
-                others[other] = _Group(other, job, claimed=run_id, new=some)
-    for run_id, (run, _, flagged) in _owners(connection, others).items():
-        others[run_id].run, others[run_id].known, others[run_id].conflicts = run, True, flagged
-    return [*groups, *others.values()]
-
-
-def _owners(connection: Connection, run_ids: Mapping[bytes, Any]) -> dict[bytes, tuple[int, int, int]]:
-    found: dict[bytes, tuple[int, int, int]] = {}
-    for some in _chunks(sorted(run_ids)):
-        for run_id, run, job, flagged in connection.execute(_OWNERS, {"ids": some}):
-            found[bytes(run_id)] = (run, job, flagged)
-    return found
-
-
-def _stored(connection: Connection, groups: list[_Group]) -> list[_Group]:
-    """Leave out what the ledger has already, and read what else it has of the runs that have something new."""
-    stored = stored_of(connection, sorted(group.run for group in groups if group.run is not None))
-    seen: dict[int, set[int]] = {}
-    for event in stored:
-        seen.setdefault(event.run, set()).add(event.hash)
-    left: list[_Group] = []
-    for group in groups:
-        unique = {event.hash: event for event in group.new}
-        group.new = [event for key, event in unique.items() if key not in seen.get(group.run or 0, ())]
-        if group.new:
-            left.append(group)
-    known = {group.run: group for group in left if group.run is not None}
-    for run, found in documents(connection, (event for event in stored if event.run in known)).items():
-        known[run].documents = found
-    return left
-
-
-def _facts(group: _Group) -> Facts:
+def _facts(group: Group) -> Facts:
     assert group.facts is not None
     return group.facts
 
 
-def _run(group: _Group) -> int:
+def _run(group: Group) -> int:
     assert group.run is not None
     return group.run
-
-
-def _chunks(keys: Sequence[_T]) -> list[Sequence[_T]]:
-    return [keys[start : start + _IN] for start in range(0, len(keys), _IN)]

@@ -20,6 +20,7 @@ from spanline.ledger.originals import originals
 from spanline.ledger.questions import Questions
 from spanline.ledger.retention import Retention
 from spanline.ledger.schema import artifacts, jobs, label_digests, labels, runs
+from spanline.ledger.together import Together
 from spanline.ledger.view import moment
 
 CHECK_EVERY_S = 30.0
@@ -35,7 +36,7 @@ class Ledger(Questions):
 
     def __init__(self, database: Database, *, max_bytes: int | None = None, max_age_s: float | None = None) -> None:
         super().__init__(database)
-        self._ingester = Ingester(database)
+        self._together = Together(database, Ingester(database))
         self._retention = Retention(database, max_bytes=max_bytes, max_age_s=max_age_s)
         self._limited = max_bytes is not None or max_age_s is not None
         self._check_at = 0.0
@@ -68,8 +69,7 @@ class Ledger(Questions):
         Raises:
             LedgerError: The database does not answer; nothing was written. What cannot be read is in the report instead.
         """
-        with self._database.lock:
-            report = self._ingester.ingest(events)
+        report = self._together.ingest(events)
         if self._limited and time.monotonic() >= self._check_at:
             self.maintain(budget_s=BUDGET_S)
         return report
