@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from types import CoroutineType
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
@@ -13,6 +12,7 @@ from opentelemetry.trace import Status, StatusCode
 import spanline.semconv as s
 from spanline._guard import guard
 from spanline.asgi.route import METHODS, route_template
+from spanline.asgi.server import is_of_server, waiting
 from spanline.asgi.types import Message, Receive, Scope, Send
 from spanline.errors import error_type
 from spanline.naming import request_job, websocket_job
@@ -23,7 +23,6 @@ _answering, _ending, _looking = guard("asgi.headers"), guard("asgi.end"), guard(
 
 ABNORMAL_CLOSURE = 1006
 """WebSocket close code of a connection that broke (RFC 6455, 7.4.1)."""
-_BODILESS = frozenset({"GET", "HEAD"})
 
 
 class Exchange:
@@ -39,7 +38,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_base", "_early", "_marked", "_provenance", "_read", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "spanless", "status", "trace_hex",
+        "_base", "_early", "_marked", "_provenance", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "spanless", "status", "trace_hex",
         "url_header", "websocket",
     )  # fmt: skip
 
@@ -60,9 +59,9 @@ class Exchange:
         self.disconnected = False
         self._trailers = False
         self._marked = False
-        self._early: Message | None = None
-        """A message that came when we looked, for the app."""
-        self._read = self._receiving = False
+        self._early: list[Message] = []
+        """Messages that were there when we looked, for the app."""
+        self._receiving = False
         self._base = scope.get("root_path") or ""
         settings = run.sink.settings
         self._provenance = settings.provenance == "header"
@@ -86,14 +85,14 @@ class Exchange:
 
     async def receive(self) -> Message:
         """Pass a message on; note that the client went away."""
-        message, self._early = self._early, None
-        if message is None:
+        if self._early:
+            message = self._early.pop(0)
+        else:
             self._receiving = True
             try:
                 message = await self.receive_()
             finally:
                 self._receiving = False
-        self._read = self._read or not message.get("more_body", False)
         self._note(message)
         return message
 
@@ -102,24 +101,6 @@ class Exchange:
         if message["type"] in ("http.disconnect", "websocket.disconnect") and not self.ended:
             self.disconnected = True
             self.run.aborted = not self.websocket or message.get("code") == ABNORMAL_CLOSURE
-
-    def _look(self) -> None:
-        """Whether the client is still there, for an app that does not ask, as most do not.
-
-        It is one step of the server's `receive()`, given up where that would wait. An unread body is left alone.
-        """
-        if self.disconnected or self._receiving or self._early is not None or not (self._read or self.scope["method"] in _BODILESS):
-            return
-        waiting = self.receive_()
-        if not isinstance(waiting, CoroutineType):
-            return
-        try:
-            cast("CoroutineType[Any, Any, Message]", waiting).send(None)
-        except StopIteration as stop:
-            self._early = stop.value
-            self._note(stop.value)
-        else:
-            waiting.close()
 
     async def send(self, message: Message) -> None:
         """Pass a message on at once; add our headers to the first, end the run after the last."""
@@ -131,9 +112,12 @@ class Exchange:
         elif kind == "websocket.accept":
             self._add_headers(message)
         last = kind == "http.response.body" and not message.get("more_body", False)
-        if last and self.status is not None and self.status < 500:
+        if last and not self._receiving and not self._early and self.status is not None and self.status < 500:
+            # Most apps do not ask whether their client is still there.
             with _looking:
-                self._look()
+                self._early = waiting(self.receive_)
+                for ready in self._early:
+                    self._note(ready)
         await self.send_(message)
         if (
             (last and not self._trailers)
@@ -148,6 +132,11 @@ class Exchange:
     def unanswered(self) -> bool:
         """A client waits for an answer that has not begun."""
         return not self.websocket and self.status is None and not self.disconnected
+
+    @property
+    def answerable(self) -> bool:
+        """We may answer for the app: outside of us is the server, which would answer without our header."""
+        return self.unanswered and is_of_server(self.send_)
 
     async def fail(self) -> None:
         """Answer for an app that left with an exception, as its server would, so that this answer bears our header too."""

@@ -113,7 +113,7 @@ class SpanlineMiddleware:
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except Exception as error:
-            if exchange.unanswered:
+            if exchange.answerable:
                 with _failing:
                     await exchange.fail()
             exchange.end(error)
