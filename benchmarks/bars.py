@@ -25,14 +25,14 @@ class Bar:
     held: float | None
     at_least: bool = False
 
-    def reaches(self, limit: float) -> bool:
-        """Whether the value is within a limit and the margin."""
-        return self.value >= limit * (1 - MARGIN) if self.at_least else self.value <= limit * (1 + MARGIN)
+    def reaches(self, limit: float, margin: float = 0.0) -> bool:
+        """Whether the value is within a limit."""
+        return self.value >= limit * (1 - margin) if self.at_least else self.value <= limit * (1 + margin)
 
     @property
     def passed(self) -> bool:
-        """Whether it is not worse than what is held."""
-        return self.held is None or self.reaches(self.held)
+        """Whether it is not worse than what is held, but for the margin."""
+        return self.held is None or self.reaches(self.held, MARGIN)
 
     def __str__(self) -> str:
         word = "WORSE" if not self.passed else "goal " if self.reaches(self.goal) else "held "
@@ -66,14 +66,14 @@ def of_requests(results: Mapping[str, Result]) -> list[Bar]:
     bare, fair, lean, ours, fast = (results[name] for name in ("A", "EC_excl", "EN_lean", "S", "S_fast"))
     lineage = ours.total - results["S_nolineage"].total
     return [
-        Bar("everything on, `SPANLINE_OTLP=fast`, relay outside: total / EC_excl", fast.total / fair.total, 0.50, 0.75),
-        Bar("the same: total / EN_lean", fast.total / lean.total, 0.62, 0.97),
-        Bar("the same: serving thread / EC_excl", fast.fg / fair.fg, 0.65, 1.08),
+        Bar("everything on, `SPANLINE_OTLP=fast`, relay outside: total / EC_excl", fast.total / fair.total, 0.50, 0.72),
+        Bar("the same: total / EN_lean", fast.total / lean.total, 0.62, 0.90),
+        Bar("the same: serving thread / EC_excl", fast.fg / fair.fg, 0.65, 1.07),
         Bar("the same with relay thread and SQLite ledger: total / EC_excl", results["S_fast_relay"].total / fair.total, 0.75, None),
-        Bar("as it comes, stock encoder, relay outside: total / EC_excl", ours.total / fair.total, 0.85, 1.06),
-        Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.04, 0.07),
+        Bar("as it comes, stock encoder, relay outside: total / EC_excl", ours.total / fair.total, 0.85, 1.03),
+        Bar("lineage on top of spans and metrics / E", lineage / results["E"].total, 0.04, 0.045),
         Bar("metrics only / A", results["S_metrics"].total / bare.total, 1.10, 1.23),
-        Bar("one span only / A", results["S_span"].total / bare.total, 1.6, None),
+        Bar("one span only / A", results["S_span"].total / bare.total, 1.6, 2.22),
     ]
 
 
