@@ -92,7 +92,7 @@ one, runtime = namespace["one"], namespace["runtime"]
 async def held():
     for n in range(300):
         await one(n)
-    active = runtime.processor.active
+    active = runtime.processor.runs.all
     gc.collect()
     tracemalloc.start()
     runs, size = len(active), tracemalloc.get_traced_memory()[0]
@@ -101,7 +101,7 @@ async def held():
     gc.collect()
     print((tracemalloc.get_traced_memory()[0] - size) / (len(active) - runs))
     for run in list(active.values()):
-        runtime.processor._forget(run)
+        runtime.processor.runs.forget(run)
     gc.collect()
     print((tracemalloc.get_traced_memory()[0] - size) / 1000)
 asyncio.run(held())

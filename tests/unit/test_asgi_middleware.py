@@ -102,7 +102,7 @@ async def test_remote_parent_without_entry_owns_the_run_with_entry_is_a_child(si
     trace_hex, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     async with client(app_with(sink)) as http:
         await http.get("/items/1", headers={"traceparent": f"00-{trace_hex}-{parent}-03"})
-        sink.processor._claims.clear()
+        sink.processor.runs._claims.clear()
         await http.get(
             "/items/1", headers={"traceparent": f"00-{trace_hex}-{parent}-01", "tracestate": "x=1,spanline=prod/gate.POST%20%2Fask"}
         )

@@ -156,6 +156,8 @@ class ActiveRun:
     def touch(self) -> None:
         """Something came after the end: a further terminal event is due."""
         self.last_late_ns = time.monotonic_ns()
+        if RUN_OF_SPAN.get(self.span_id) is self:
+            LATE[self.span_id] = self
 
 
 CURRENT: ContextVar[ActiveRun | None] = ContextVar("spanline_run", default=None)
@@ -169,6 +171,9 @@ CONTEXT: ContextVar[Mapping[str, Any]] = ContextVar("spanline_context", default=
 
 RUN_OF_SPAN: dict[int, ActiveRun] = {}
 """Run of every open span, and of every root span until its run is forgotten, by span id."""
+
+LATE: dict[int, ActiveRun] = {}
+"""Runs that something came for after their end, and no further event yet, by root span id."""
 
 SINKS: list[Sink] = []
 """Configured runtimes, the last one takes what no middleware claims."""

@@ -103,7 +103,10 @@ class LineageLogProcessor(LogRecordProcessor):
         wanted = f"{span_id:016x}" if span_id else None
         of_trace, of_span = None, run
         for processor in self._processors():
-            for run in reversed(list(processor.active.values())):
+            run = processor.held(trace_id) if response is None else None
+            if run is not None and any(reading.operation.span_id == wanted for reading in run.readings):
+                return run  # nearly always: no other one is looked at
+            for run in reversed(list(processor.runs.all.values())):
                 here = trace_id and run.trace_id == trace_id
                 if not here and response is None:
                     continue

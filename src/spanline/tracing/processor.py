@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,12 +14,12 @@ from spanline._guard import guard, report
 from spanline.dialects.reader import dialect_of, read
 from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
-from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
+from spanline.record.active import CONTEXT, CURRENT, LATE, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
 from spanline.semconv import GUARDRAIL_REASON, SPANLINE_OPERATION
 from spanline.tracing.attributes import plain
+from spanline.tracing.held import Held
 from spanline.tracing.record import root_job
 
-CLAIMS_KEPT = 10_000
 _NOTHING: dict[str, Any] = {}
 READING_WEIGHT = 1_500
 """Estimated bytes of one reading, for the bound on pending bytes."""
@@ -37,10 +36,7 @@ class LineageSpanProcessor(SpanProcessor):
         # The tables take some 50 ms to load: now, not in the first request.
         with guard("dialects.registry"):
             registry()
-        self.active: OrderedDict[int, ActiveRun] = OrderedDict()
-        """Runs by root span id, oldest first; finished ones stay for the grace."""
-        self._claims: OrderedDict[int, ActiveRun] = OrderedDict()
-        self._weight = 0
+        self.runs = Held()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Put the span on its run; a local root begins one."""
@@ -111,16 +107,12 @@ class LineageSpanProcessor(SpanProcessor):
         run.open_spans += 1
         parent = span.parent
         enclosing = RUN_OF_SPAN.get(parent.span_id) if parent is not None and not parent.is_remote else None
-        claimed = self._claims.get(context.trace_id)
+        claimed = self.runs.claim(run)
         entry = parse_tracestate_entry(context.trace_state.get(TRACESTATE_KEY, "")) if parent is not None and parent.is_remote else None
         if entry is not None:
             run.owner, run.parent_link = False, entry
         elif enclosing is not None or claimed is not None:
             run.owner, run.parent_run = False, enclosing or claimed
-        if claimed is None:
-            self._claims[context.trace_id] = run
-            if len(self._claims) > CLAIMS_KEPT:
-                self._claims.popitem(last=False)
         if run.is_job:
             run.tell_parents()
         facts = CONTEXT.get()
@@ -129,8 +121,8 @@ class LineageSpanProcessor(SpanProcessor):
         RUN_OF_SPAN[context.span_id] = run
         if run.root_name is not None:
             self._mark(run, span)
-        self.active[context.span_id] = run
-        if len(self.active) > settings.max_traces or self._weight > settings.max_pending_bytes:
+        self.runs.take(run)
+        if len(self.runs.all) > settings.max_traces or self.runs.weight > settings.max_pending_bytes:
             self._evict()
 
     def _mark(self, run: ActiveRun, span: Span) -> None:
@@ -176,7 +168,7 @@ class LineageSpanProcessor(SpanProcessor):
             if run.parent_run is not None:
                 run.tell_parents()
             run.weight += READING_WEIGHT
-            self._weight += READING_WEIGHT
+            self.runs.weight += READING_WEIGHT
         return reading is not None
 
     def _end(self, run: ActiveRun, span: ReadableSpan) -> None:
@@ -189,6 +181,7 @@ class LineageSpanProcessor(SpanProcessor):
         if run.name_of is not None:
             # It holds the request, and the claim of the trace is kept for long.
             run.job, run.name_of = run.job or run.name_of(), None
+        self.runs.end(run)
         run.sink.finish(run)
         run.span = None
 
@@ -199,26 +192,25 @@ class LineageSpanProcessor(SpanProcessor):
             everything: At a flush: send late spans now, without waiting for more.
         """
         now = time.time_ns()
-        monotonic = time.monotonic_ns()
-        for run in list(self.active.values()):
+        for run in self.runs.open():
             settings = run.sink.settings
             age_s = (now - run.started_ns) / 1e9
-            if not run.finished:
-                if age_s > settings.trace_timeout_s:
-                    self._flush_unfinished(run)
-                elif age_s > settings.start_after_s and not run.start_sent:
-                    run.start_sent = True
-                    run.sink.started(run)
-                continue
-            if run.last_late_ns:
-                waited_s = (monotonic - run.last_late_ns) / 1e9
-                if everything or (waited_s >= 0.5 and (run.open_spans <= 0 or waited_s >= 5.0)):
-                    self._straggle(run)
-            if (now - run.ended_ns) / 1e9 > settings.straggler_grace_s and not run.last_late_ns:
-                self._forget(run)
+            if age_s > settings.trace_timeout_s:
+                self._flush_unfinished(run)
+            elif age_s > settings.start_after_s and not run.start_sent:
+                run.start_sent = True
+                run.sink.started(run)
+        monotonic = time.monotonic_ns()
+        for run in self.runs.late():
+            waited_s = (monotonic - run.last_late_ns) / 1e9
+            if everything or (waited_s >= 0.5 and (run.open_spans <= 0 or waited_s >= 5.0)):
+                self._straggle(run)
+        for run in self.runs.due():
+            self.runs.forget(run)
 
     def _straggle(self, run: ActiveRun) -> None:
         run.last_late_ns = 0
+        LATE.pop(run.span_id, None)
         run.sequence += 1
         run.sink.finish(run)
 
@@ -226,34 +218,22 @@ class LineageSpanProcessor(SpanProcessor):
         """A root that never ends: record what is known, and take what follows as stragglers."""
         run.sink.dropped("unfinished")
         run.ended_ns = time.time_ns()
+        self.runs.end(run)
         run.sink.finish(run)
 
     def _evict(self) -> None:
         """Over a bound: finished runs go first, then the oldest is flushed as what is known."""
-        for run in list(self.active.values()):
-            if run.finished:
-                if run.last_late_ns:
-                    self._straggle(run)
-                self._forget(run)
-                return
-        run = next(iter(self.active.values()))
-        self._flush_unfinished(run)
-        self._forget(run)
-
-    def _forget(self, run: ActiveRun) -> None:
-        self.active.pop(run.span_id, None)
-        RUN_OF_SPAN.pop(run.span_id, None)
-        self._weight -= run.weight
-        if self._claims.get(run.trace_id) is run:
-            # The claim outlives the run: a later local root of the trace is a child. Only what it holds goes.
-            run.readings = []
-        run.record = None
-        run.span = None
+        run = self.runs.oldest()
+        if run is None:
+            run = self.runs.open()[0]
+            self._flush_unfinished(run)
+        elif run.last_late_ns:
+            self._straggle(run)
+        self.runs.forget(run)
 
     def held(self, trace_id: int) -> ActiveRun | None:
         """The run that claimed a trace, as long as it is here."""
-        run = self._claims.get(trace_id)
-        return run if run is not None and run.span_id in self.active else None
+        return self.runs.of_trace(trace_id)
 
     def shutdown(self) -> None:
         """Send what is late."""
