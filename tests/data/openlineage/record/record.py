@@ -70,7 +70,7 @@ def scrubbed(line: str, folder: Path, ports: dict[int, int]) -> str:
     line = line.replace("127.0.0.1", "db.example.org")
     line = re.sub(rf'"{re.escape(socket.gethostname())}"', '"worker-1"', line)
     line = re.sub(r'("(?:userName|triggering_user_name)": ?)"[^"]*"', r'\1"fees"', line)
-    assert not re.search(r"/work/|/root|/home", line), line
+    assert not any(own in line for own in (str(folder), str(Path.home()), str(Path.cwd()))), line
     json.loads(line)
     return line
 
