@@ -158,4 +158,4 @@ def test_something_else_at_the_address_is_named(status: int, body: bytes) -> Non
         thread.join()
         server.server_close()
     assert done.exit_code == 1
-    assert "is SPANLINE_SERVER_URL right?" in done.output
+    assert "SPANLINE_SERVER_URL right?" in done.output

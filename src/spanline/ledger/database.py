@@ -202,7 +202,7 @@ def _still_there(connection: Any, record: Any, _: object) -> None:
     try:
         connection.execute("SELECT 1")
         connection.rollback()
-    except Exception as error:
+    except Exception as error:  # whatever the driver calls it: the pool opens another one
         raise DisconnectionError from error
 
 
