@@ -288,10 +288,10 @@ def test_a_postgresql_that_goes_away_in_mid_transaction(tmp_path, postgres):
             return httpx.post(f"{server}/api/v1/lineage/batch", json=batch, timeout=30)
 
         with psycopg.connect(postgres.url(name)) as other:
-            # The server's transaction has written runs and events, and waits for this table when its connection is cut.
+            # The server's transaction has written artifacts, and waits for this table when its connection is cut.
             other.execute("LOCK TABLE edges")
             reply = pool.submit(sent)
-            where = f"FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock' AND query LIKE '%edges%'"
+            where = f"FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"
             eventually(lambda: postgres.psql(name, f"SELECT pg_terminate_backend(pid) {where}") or reply.done())
             eventually(reply.done)
         refused = reply.result()
