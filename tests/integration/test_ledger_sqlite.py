@@ -285,3 +285,15 @@ def test_ingest_is_quick(tmp_path):
     assert (time.process_time() - began) / 1500 < 0.004
     assert ledger.stats()["bytes"] / 1500 < 2000
     ledger.close()
+
+
+def test_making_a_ledger_says_nothing_in_the_apps_log(tmp_path: Path) -> None:
+    code = """
+import logging, sys
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+from spanline.ledger import Ledger
+Ledger.open(f"sqlite:///{sys.argv[1]}").close()
+logging.getLogger("alembic.runtime.migration").info("mine")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ledger.db")], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines() == ["INFO:alembic.runtime.migration:mine"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
@@ -48,16 +52,35 @@ def to_newest(engine: Engine, place: str) -> None:
 
 def run(connection: Connection, revision: str) -> None:
     """Run the migrations up to a revision, in the connection's transaction."""
-    # Alembic takes 0.1 s to load and is needed once in a ledger's life.
-    from alembic import command
-    from alembic.config import Config
+    with _unheard():
+        # Alembic takes 0.1 s to load and is needed once in a ledger's life.
+        from alembic import command
+        from alembic.config import Config
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    config.attributes["version_table"] = TABLE
-    command.upgrade(config, revision)
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = TABLE
+        command.upgrade(config, revision)
+
+
+@contextmanager
+def _unheard() -> Generator[None]:
+    """Alembic tells each step at INFO: in the log of an app, fourteen lines about nothing of its own. Another thread's Alembic stays heard."""
+    here = threading.get_ident()
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.thread != here or record.levelno >= logging.WARNING
+
+    loggers = [logging.getLogger(f"alembic.runtime.{part}") for part in ("plugins", "migration")]
+    for logger in loggers:
+        logger.addFilter(passes)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(passes)
 
 
 def _version(connection: Connection) -> str | None:
