@@ -16,6 +16,7 @@ from tests.requirements import require
 
 require("module:openai", "make setup installs it")
 openai = importlib.import_module("openai")
+importlib.import_module("openai.resources.responses")  # the client loads it when it is asked for
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 PROMPT = {"id": "pmpt_1", "version": "3", "variables": {"tier": "zzsecret"}}
