@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import importlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +79,21 @@ def valid_events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     yield
     if invalid:
         pytest.fail("invalid event journalled: " + "\n".join(invalid[:3]), pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_others_leave(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Modules that pass over the warnings of others' code take out what it left open, too: else the collector finds it in a later test."""
+    yield
+    marks = getattr(request.module, "pytestmark", [])
+    if any(mark.name == "filterwarnings" for mark in (marks if isinstance(marks, list) else [marks])):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(RuntimeError):
+                # LlamaIndex makes a loop for its calls and leaves it current.
+                asyncio.get_event_loop_policy().get_event_loop().close()
+            asyncio.set_event_loop(None)
+            gc.collect()
 
 
 @pytest.fixture
