@@ -17,6 +17,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from spanline.errors import ConfigurationError
+from spanline.patterns import listed
 
 FEATURES = frozenset({"traces", "metrics", "lineage"})
 
@@ -236,7 +237,7 @@ class Settings:
 
     def allows(self, key: str) -> bool:
         """Whether this attribute may leave though it is content (`SPANLINE_ALLOW`)."""
-        return any(key == entry or (entry.endswith("*") and key.startswith(entry[:-1])) for entry in self.allow)
+        return listed(self.allow)(key)
 
     @property
     def effective_ledger_url(self) -> str:

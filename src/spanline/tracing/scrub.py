@@ -17,6 +17,7 @@ from opentelemetry.trace import Link, Status
 from spanline._guard import report
 from spanline.dialects.reader import read
 from spanline.naming import clean
+from spanline.patterns import listed
 
 _KEEP = re.compile(
     r"""(?x)
@@ -38,6 +39,7 @@ _KEEP = re.compile(
     | error\.type | exception\.(?:type|escaped)
     """
 )  # fmt: skip
+_NOTHING = listed(())
 _EVENT = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,63}\Z")
 MAX_TEXT = 256
 """Characters of an attribute that stays: what is longer is no name."""
@@ -56,9 +58,7 @@ class ScrubbingSpanExporter(SpanExporter):
 
     def __init__(self, inner: SpanExporter, allow: Iterable[str] = ()) -> None:
         self.inner = inner
-        keys = tuple(allow)
-        self._exact = frozenset(key for key in keys if not key.endswith("*"))
-        self._prefixes = tuple(key[:-1] for key in keys if key.endswith("*"))
+        self._allowed = listed(tuple(allow))
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export copies; a span that cannot be scrubbed is left out."""
@@ -70,9 +70,6 @@ class ScrubbingSpanExporter(SpanExporter):
                 report("tracing.scrub", error)
         return self.inner.export(clean_spans)
 
-    def _allowed(self, key: str) -> bool:
-        return key in self._exact or key.startswith(self._prefixes)
-
     def shutdown(self) -> None:
         """Shut the exporter down."""
         self.inner.shutdown()
@@ -82,7 +79,7 @@ class ScrubbingSpanExporter(SpanExporter):
         return self.inner.force_flush(timeout_millis)
 
 
-def scrubbed(span: ReadableSpan, allowed: Callable[[str], bool] = lambda _key: False) -> ReadableSpan:
+def scrubbed(span: ReadableSpan, allowed: Callable[[str], bool] = _NOTHING) -> ReadableSpan:
     """A copy of a finished span without content, but for the attributes that somebody allowed."""
     return ReadableSpan(
         name=_name(span),
