@@ -19,6 +19,7 @@ from spanline.asgi.exchange import Exchange
 from spanline.asgi.headers import HeaderReader, server_address
 from spanline.asgi.route import METHODS
 from spanline.asgi.types import ASGIApp, Receive, Scope, Send
+from spanline.patterns import listed
 from spanline.record.active import CURRENT, RUN_OF_SPAN, SEED, ActiveRun, Sink, apply_facts
 from spanline.settings import Settings
 
@@ -73,9 +74,7 @@ class SpanlineMiddleware:
         self.app = app
         self.runtime = runtime
         settings: Settings = runtime.settings
-        self._exact = frozenset(path for path in settings.excluded if not path.endswith("*"))
-        self._prefixes = tuple(path[:-1] for path in settings.excluded if path.endswith("*"))
-        self._excludes = bool(settings.excluded)
+        self._excluded = listed(settings.excluded) if settings.excluded else None
         self._trust = settings.trust_remote == "always"
         self._tracing = "traces" in settings.features or "lineage" in settings.features
         self._headers = HeaderReader(settings, propagate.get_global_textmap().fields if self._tracing else None)
@@ -98,7 +97,7 @@ class SpanlineMiddleware:
         if page is not None:
             await page(scope, receive, send)
             return
-        if self._excludes and self._excluded(scope["path"]):
+        if self._excluded is not None and self._excluded(scope["path"]):
             await self.app(scope, receive, send)
             return
         exchange: Exchange | None = None
@@ -127,9 +126,6 @@ class SpanlineMiddleware:
             CURRENT.reset(current)
             if token is not None:
                 otel_context.detach(token)
-
-    def _excluded(self, path: str) -> bool:
-        return path in self._exact or path.startswith(self._prefixes)
 
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         if scope.get("spanline") is not None:
