@@ -111,13 +111,10 @@ class SpanlineMiddleware:
         self.runtime.in_flight(1)
         try:
             await self.app(scope, exchange.receive, exchange.send)
-        except Exception as error:
-            if exchange.answerable:
+        except BaseException as error:
+            if isinstance(error, Exception) and exchange.answerable:
                 with _failing:
                     await exchange.fail()
-            exchange.end(error)
-            raise
-        except BaseException as error:
             exchange.end(error)
             raise
         finally:
