@@ -210,6 +210,12 @@ def offline_job(service: str, name: str) -> str:
     return _job(service, name)
 
 
+def versioned(text: str) -> tuple[str, str | None]:
+    """Name and version of `name@version`; of anything else all of it is the name."""
+    name, at, version = text.rpartition("@")
+    return (name, version) if at and name else (text, None)
+
+
 def parse_ref(text: str) -> Ref:
     """Parse `kind:name@version` or `kind:name`: the kind ends at the first `:`, the version begins at the last `@`.
 

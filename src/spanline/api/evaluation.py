@@ -10,6 +10,7 @@ from spanline.api.context import Current, active
 from spanline.api.operation import current_sink
 from spanline.identity import run_id_of, trace_id_of
 from spanline.lineage.evaluated import cleaned
+from spanline.naming import versioned
 from spanline.record.active import SINKS, ActiveRun, run_id
 from spanline.record.reference import Reference
 from spanline.record.run import Evaluation
@@ -115,5 +116,4 @@ def _eval_set(given: Reference | str | None) -> tuple[str | None, str | None]:
         return None, None
     if isinstance(given, Reference):
         return given.name, given.version or given.digest
-    name, at, version = str(given).rpartition("@")
-    return (name, version) if at and name else (str(given), None)
+    return versioned(str(given))

@@ -12,6 +12,7 @@ import spanline.semconv as s
 from spanline._guard import guard
 from spanline.api.operation import Operation, joined
 from spanline.api.response import facts_of
+from spanline.naming import versioned
 from spanline.record.references import Model, PromptTemplate
 
 T = TypeVar("T")
@@ -182,8 +183,7 @@ def _model(model: str | Model | None, attributes: dict[str, Any], prompt: Prompt
         encoded.append(model.encoded)
     attributes[s.REQUEST_MODEL] = name
     if isinstance(prompt, str):
-        label, at, version = prompt.rpartition("@")
-        attributes[s.PROMPT_NAME], attributes[s.PROMPT_VERSION] = (label, version) if at and label else (prompt, None)
+        attributes[s.PROMPT_NAME], attributes[s.PROMPT_VERSION] = versioned(prompt)
     elif isinstance(prompt, PromptTemplate):
         attributes[s.PROMPT_NAME] = prompt.name
         attributes[s.PROMPT_VERSION] = prompt.version

@@ -9,6 +9,7 @@ import click
 from spanline.cli.options import existing_ledger, json_option, ledger_option, settings_for
 from spanline.cli.text import good, say, say_json, shown
 from spanline.cli.trace import NOT_FOUND, checked_id
+from spanline.naming import versioned
 
 
 @click.command()
@@ -34,8 +35,8 @@ def evaluate(
     from spanline.lineage.evaluated import cleaned
     from spanline.record.run import Evaluation
 
-    evaluator_name, evaluator_version = _versioned(evaluator)
-    set_name, set_version = _versioned(eval_set)
+    evaluator_name, evaluator_version = versioned(evaluator) if evaluator is not None else (None, None)
+    set_name, set_version = versioned(eval_set) if eval_set is not None else (None, None)
     made = cleaned(
         Evaluation(
             name=name, score=score, label=label, passed=passed, evaluator=evaluator_name, evaluator_version=evaluator_version,
@@ -66,10 +67,3 @@ def evaluate(
         say_json(done)
     else:
         say(good(f"{shown(made.name)} is on run {done['runId']}"))
-
-
-def _versioned(text: str | None) -> tuple[str | None, str | None]:
-    if text is None:
-        return None, None
-    name, at, version = text.rpartition("@")
-    return (name, version) if at and name else (text, None)
