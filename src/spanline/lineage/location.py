@@ -1,4 +1,4 @@
-"""Locations: URLs without secrets, and where the source code of a run stands."""
+"""Locations: where the source code of a run stands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import msgspec
 
 from spanline.naming import MAX_NAME, cached, clean
+from spanline.record.redact import URL
 
 _SCP = re.compile(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+\.[A-Za-z0-9.-]+):(?!//)([^:]+)\Z")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
 _PLAIN = re.compile(r"[A-Za-z0-9._~/+@-]*\Z")
 
 
@@ -54,7 +54,7 @@ def _web_url(repository: str) -> str | None:
     if scp is not None:
         host, path = scp.groups()
     else:
-        match = _URL.match(repository)
+        match = URL.match(repository)
         if match is None or match[1].lower() not in {"https", "http", "ssh", "git", "git+https", "git+ssh"}:
             return None
         host, path = match[2].rpartition("@")[2], match[3]

@@ -15,7 +15,8 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za
 
 _QUERY = re.compile(r"\?[\w.%~-]+=.*", re.DOTALL)
 """A query, also behind a path without scheme."""
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)")
+"""Scheme, host with its user part and port, and path."""
 _INLINE = ("data:", "mailto:")
 """Schemes of which the rest is content, or a person."""
 
@@ -23,7 +24,7 @@ _INLINE = ("data:", "mailto:")
 @cached(1024)
 def without_secrets(text: str) -> str:
     """A URL without user part, query and fragment; anything else as it stands."""
-    match = _URL.match(text)
+    match = URL.match(text)
     if match is None:
         return text
     scheme, host, path = match.groups()
