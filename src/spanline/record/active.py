@@ -159,6 +159,11 @@ class ActiveRun:
         if RUN_OF_SPAN.get(self.span_id) is self:
             LATE[self.span_id] = self
 
+    def settle(self) -> None:
+        """The further event is out."""
+        self.last_late_ns = 0
+        LATE.pop(self.span_id, None)
+
 
 CURRENT: ContextVar[ActiveRun | None] = ContextVar("spanline_run", default=None)
 """The run of the current request or job."""

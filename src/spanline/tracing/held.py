@@ -73,7 +73,6 @@ class Held:
                 self._ended.appendleft(first)
                 break
             if run.last_late_ns:
-                LATE[run.span_id] = run
                 late.append(first)
             else:
                 found.append(run)

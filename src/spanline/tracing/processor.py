@@ -14,7 +14,7 @@ from spanline._guard import guard, report
 from spanline.dialects.reader import dialect_of, read
 from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
-from spanline.record.active import CONTEXT, CURRENT, LATE, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
+from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
 from spanline.semconv import GUARDRAIL_REASON, SPANLINE_OPERATION
 from spanline.tracing.attributes import plain
 from spanline.tracing.held import Held
@@ -209,8 +209,7 @@ class LineageSpanProcessor(SpanProcessor):
             self.runs.forget(run)
 
     def _straggle(self, run: ActiveRun) -> None:
-        run.last_late_ns = 0
-        LATE.pop(run.span_id, None)
+        run.settle()
         run.sequence += 1
         run.sink.finish(run)
 
