@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from spanline.errors import ConfigurationError
 from spanline.record import chroma, qdrant
-from spanline.record.content import FactsOf, Read, unchanged
+from spanline.record.content import FactsOf, unchanged
 from spanline.record.references import Index, Model
 
 FAISS_UNNAMED = "a FAISS index has no name: give name="
@@ -42,11 +42,11 @@ def index_of_store(
     """
     collection = _first(store, "_collection", "_chroma_collection")
     if collection is not None and hasattr(collection, "count"):
-        return _index(chroma.describe(collection, facts_of), name, version, more)
+        return Index.of_read(chroma.describe(collection, facts_of), name, version, more)
     client = _first(store, "client", "_client")
     named = _first(store, "collection_name")
     if isinstance(named, str) and hasattr(client, "scroll"):
-        return _index(qdrant.describe(client, named, facts_of), name, version, more)
+        return Index.of_read(qdrant.describe(client, named, facts_of), name, version, more)
     faiss_index = next((found for key in ("index", "_faiss_index", "client") if hasattr(found := _first(store, key), "ntotal")), None)
     if faiss_index is not None:
         if not name:
@@ -79,12 +79,6 @@ def followed(thing: Any, keys: Sequence[str], wanted: Callable[[Any], bool]) -> 
                 return one
         seen = [inner for one in seen for key in keys if (inner := _first(one, key)) is not None]
     return thing
-
-
-def _index(read: Read, name: str | None, version: str | None, more: dict[str, Any]) -> Index:
-    if read.stage is not None:
-        more.setdefault("stage", read.stage)
-    return Index(name or read.name, version or read.version, read.digest, **more)
 
 
 def _table(store: Any) -> Any:

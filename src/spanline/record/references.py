@@ -154,7 +154,7 @@ class Index(Reference):
         Raises:
             ConfigurationError: Not a LanceDB table, or an asynchronous one.
         """
-        return cls._of(lancedb.describe(table), name, version, more)
+        return cls.of_read(lancedb.describe(table), name, version, more)
 
     @classmethod
     def from_chroma(cls, collection: Any, *, name: str | None = None, version: str | None = None, **more: Any) -> Self:
@@ -167,7 +167,7 @@ class Index(Reference):
         Raises:
             ConfigurationError: Not a Chroma collection, or one of an asynchronous client.
         """
-        return cls._of(chroma.describe(collection), name, version, more)
+        return cls.of_read(chroma.describe(collection), name, version, more)
 
     @classmethod
     def from_qdrant(cls, client: Any, collection: str, *, name: str | None = None, version: str | None = None, **more: Any) -> Self:
@@ -179,7 +179,7 @@ class Index(Reference):
         Raises:
             ConfigurationError: Not a Qdrant client, an asynchronous one, or there is no such collection.
         """
-        return cls._of(qdrant.describe(client, collection), name, version, more)
+        return cls.of_read(qdrant.describe(client, collection), name, version, more)
 
     @classmethod
     def from_faiss(
@@ -217,10 +217,11 @@ class Index(Reference):
         Raises:
             ConfigurationError: Not a psycopg connection, an asynchronous one, or there is no such table or column.
         """
-        return cls._of(pgvector.describe(connection, table, columns), name, version, more)
+        return cls.of_read(pgvector.describe(connection, table, columns), name, version, more)
 
     @classmethod
-    def _of(cls, read: Read, name: str | None, version: str | None, more: dict[str, Any]) -> Self:
+    def of_read(cls, read: Read, name: str | None, version: str | None, more: dict[str, Any]) -> Self:
+        """The reference of what was read of a real index; name and version instead of its own, where given."""
         if read.stage is not None:
             more.setdefault("stage", read.stage)
         return cls(name or read.name, version or read.version, read.digest, **more)
