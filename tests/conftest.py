@@ -8,13 +8,17 @@ import gc
 import importlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry import propagate
 
 from spanline import _guard
+from spanline.record.active import LATE, RUN_OF_SPAN, SINKS
+from spanline.tracing.propagator import LineagePropagator
+from tests.support import MemorySink
 
 pytest_plugins = ["tests.servers.fixtures", "tests.fee_assistant", "tests.ledger_stores"]
 ORDER = ("unit", "contract", "property", "integration", "faults", "browser")
@@ -94,6 +98,31 @@ def what_others_leave(request: pytest.FixtureRequest) -> Iterator[None]:
                 asyncio.get_event_loop_policy().get_event_loop().close()
             asyncio.set_event_loop(None)
             gc.collect()
+
+
+@pytest.fixture
+def make_sink() -> Iterator[Callable[..., MemorySink]]:
+    """Makes sinks that are the configured runtimes until the test ends."""
+    before = list(SINKS)
+    textmap = propagate.get_global_textmap()
+    propagate.set_global_textmap(LineagePropagator(textmap))
+
+    def make(sampler: Any = None, **settings: Any) -> MemorySink:
+        sink = MemorySink(sampler, **settings)
+        SINKS.append(sink)
+        return sink
+
+    yield make
+    SINKS[:] = before
+    RUN_OF_SPAN.clear()
+    LATE.clear()
+    propagate.set_global_textmap(textmap)
+
+
+@pytest.fixture
+def sink(make_sink: Callable[..., MemorySink]) -> MemorySink:
+    """One sink with defaults."""
+    return make_sink()
 
 
 @pytest.fixture

@@ -15,24 +15,12 @@ import pytest
 import uvicorn
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from opentelemetry import propagate
 
 from spanline._guard import internal_errors
 from spanline.api.steps import tool
 from spanline.asgi.middleware import SpanlineMiddleware
-from spanline.record.active import SINKS
 from tests.servers.child import eventually
 from tests.support import MemorySink
-
-
-@pytest.fixture
-def sink() -> Iterator[MemorySink]:
-    before, textmap = list(SINKS), propagate.get_global_textmap()
-    found = MemorySink()
-    SINKS.append(found)
-    yield found
-    SINKS[:] = before
-    propagate.set_global_textmap(textmap)
 
 
 @contextmanager

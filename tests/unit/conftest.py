@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from opentelemetry import propagate
-
-from spanline.record.active import RUN_OF_SPAN, SINKS
-from spanline.tracing.propagator import LineagePropagator
-from tests.support import MemorySink
+from confluent_kafka import Producer
 
 
-@pytest.fixture
-def make_sink() -> Iterator[Callable[..., MemorySink]]:
-    """Makes sinks that are the configured runtimes until the test ends."""
-    before = list(SINKS)
-    textmap = propagate.get_global_textmap()
-    propagate.set_global_textmap(LineagePropagator(textmap))
-
-    def make(sampler: Any = None, **settings: Any) -> MemorySink:
-        sink = MemorySink(sampler, **settings)
-        SINKS.append(sink)
-        return sink
-
-    yield make
-    SINKS[:] = before
-    RUN_OF_SPAN.clear()
-    propagate.set_global_textmap(textmap)
-
-
-@pytest.fixture
-def sink(make_sink: Callable[..., MemorySink]) -> MemorySink:
-    """One sink with defaults."""
-    return make_sink()
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    """Address of librdkafka's mock of a Kafka cluster, which lives as long as the client that made it."""
+    host = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": 1, "log_level": 2})
+    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
+    yield f"{broker.host}:{broker.port}"
+    del host

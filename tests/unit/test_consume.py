@@ -29,15 +29,6 @@ from tests.servers.child import eventually
 BROKEN = [b"no json", b'{"eventType":\n"COMPLETE"}', b"[1]", b"\xff\x00"]
 
 
-@pytest.fixture(scope="module")
-def mock() -> Iterator[str]:
-    """Its address. The cluster lives as long as the client that made it."""
-    host = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": 1, "log_level": 2})
-    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    del host
-
-
 class Faulty:
     """A ledger that fails as it is told."""
 

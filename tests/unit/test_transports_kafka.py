@@ -6,13 +6,12 @@ import gc
 import json
 import os
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from spanline.cli.endpoints import check_endpoints
 from spanline.errors import ConfigurationError, TransportError
@@ -26,15 +25,6 @@ from spanline.transports.keys import key_of
 
 ROOT = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 CHILD = "00000000-0000-5000-8000-000000000001"
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[str]:
-    """Its address. The cluster lives as long as the client that made it."""
-    host = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": 1, "log_level": 2})
-    broker = next(iter(host.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    del host
 
 
 @pytest.fixture
