@@ -81,7 +81,7 @@ def evaluation(
 def _report(run: str | Current | None, made: Evaluation) -> None:
     held = active() if run is None else _held(run.run_id if isinstance(run, Current) else str(run))
     if held is not None:
-        held.evaluations.append(made)
+        held.add("evaluations", made)
         if held.finished:
             held.touch()
         return

@@ -72,7 +72,7 @@ class Job:
             if self._run is None:
                 return
             for reference in references:
-                self._run.artifacts.extend(_artifacts(reference, role))
+                self._run.add("artifacts", *_artifacts(reference, role))
 
     def __enter__(self) -> Self:
         with guard("api.job.start"):
@@ -86,7 +86,7 @@ class Job:
             context = _parent_from_environment() if not trace.get_current_span().get_span_context().is_valid else None
             for role, references in (("input", self._inputs), ("output", self._outputs)):
                 for reference in references:
-                    run.artifacts.extend(_artifacts(reference, role))
+                    run.add("artifacts", *_artifacts(reference, role))
             seed = SEED.set(run)
             try:
                 self._span = sink.tracer.start_span(run.job, context=context, attributes={s.JOB: self._name})

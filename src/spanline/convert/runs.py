@@ -111,13 +111,13 @@ def _record(trace_id: bytes, run: LocalRun, resources: Sequence[Resource], rules
         http_status_code=facts.status,
         run_url=f"{rules.base_url}/r/{trace_id.hex()}" if rules.base_url else None,
         release=resource.release,
-        evaluations=run.evaluations,
+        evaluations=tuple(run.evaluations),
     )
     assemble(record, readings, (), 0)
     record.finite = not record.evaluations
-    record.artifacts = [
+    record.artifacts = tuple(
         artifact if artifact.retrieval is None else clean_documents(artifact, rules.digest) for artifact in record.artifacts
-    ]
+    )
     return record
 
 

@@ -49,11 +49,11 @@ def assemble(
         for reading in foreign:
             answers.meet(record.trace_id, reading)
     record.usage = total(operations)
-    record.artifacts = merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]])
-    record.guardrails = [outcome for reading in ordered for outcome in _outcomes(reading)]
-    record.evaluations = [*record.evaluations, *[evaluation for reading in ordered for evaluation in reading.evaluations]]
+    record.artifacts = tuple(merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]]))
+    record.guardrails = tuple([outcome for reading in ordered for outcome in _outcomes(reading)])
+    record.evaluations = (*record.evaluations, *[evaluation for reading in ordered for evaluation in reading.evaluations])
     record.operations_dropped = dropped + max(len(operations) - MAX_OPERATIONS, 0)
-    record.operations = operations[:MAX_OPERATIONS]
+    record.operations = tuple(operations[:MAX_OPERATIONS])
 
 
 def _outcomes(reading: Reading) -> tuple[GuardrailOutcome, ...]:
@@ -89,7 +89,7 @@ def total(operations: list[Operation]) -> Usage | None:
             usage.cost_usd = (usage.cost_usd or 0.0) + said.cost_usd
     if not by_model:
         return None
-    usage.by_model = list(by_model.values())
+    usage.by_model = tuple(by_model.values())
     return usage
 
 

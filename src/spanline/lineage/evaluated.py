@@ -106,7 +106,7 @@ def evaluated_event(document: Mapping[str, Any], evaluations: Sequence[Evaluatio
     new = unseen(document, evaluations)
     if not new:
         return None
-    every = [*_known(document), *new][-MAX_EVALUATIONS:]
+    every = tuple([*_known(document), *new][-MAX_EVALUATIONS:])
     run_facets["spanline_evaluations"] = facets.EvaluationsFacet(
         producer=mark.producer, schema_url=mark.urls["spanline_evaluations"], evaluations=every
     )
@@ -141,7 +141,7 @@ def only_evaluations(document: Mapping[str, Any], evaluations: list[Evaluation])
         started_ns=0,
         sequence=1,
         sampled=trace.get("sampled") is True,
-        evaluations=evaluations,
+        evaluations=tuple(evaluations),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -102,7 +103,7 @@ class ReleaseFacet(Release, kw_only=True):
 class OperationsFacet(Facet, kw_only=True):
     """`spanline_operations`: the operations of the run, and how many more there were."""
 
-    operations: list[Operation]
+    operations: tuple[Operation, ...]
     dropped: int | None = None
 
 
@@ -122,13 +123,13 @@ class GuardrailsFacet(Facet, kw_only=True):
 class ConflictsFacet(Facet, kw_only=True):
     """`spanline_conflicts`: labels that showed another digest than first seen."""
 
-    conflicts: list[Conflict]
+    conflicts: tuple[Conflict, ...]
 
 
 class EvaluationsFacet(Facet, kw_only=True):
     """`spanline_evaluations`: scores and verdicts on the run."""
 
-    evaluations: list[Evaluation]
+    evaluations: tuple[Evaluation, ...]
 
 
 class MetricsFacet(Facet, kw_only=True):
@@ -169,7 +170,7 @@ def parent(mark: Stamp, ref: JobRef, root: JobRef | None) -> dict[str, Any]:
     return mark.standard("parent", **properties)
 
 
-def test(mark: Stamp, evaluations: list[Evaluation]) -> dict[str, Any] | None:
+def test(mark: Stamp, evaluations: Iterable[Evaluation]) -> dict[str, Any] | None:
     """The standard `test` facet: evaluations with a verdict. A bare score is no test."""
     tests: list[dict[str, Any]] = []
     for evaluation in evaluations:

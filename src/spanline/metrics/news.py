@@ -19,7 +19,9 @@ def added(record: RunRecord, previous: RunRecord) -> RunRecord:
     known = {operation.span_id for operation in previous.operations}
     return msgspec.structs.replace(
         record,
-        operations=[operation for operation in record.operations if operation.span_id not in known or _became_more(operation, previous)],
+        operations=tuple(
+            operation for operation in record.operations if operation.span_id not in known or _became_more(operation, previous)
+        ),
         artifacts=_searches(_new(record.artifacts, previous.artifacts, _artifact_key), previous.artifacts),
         guardrails=_new(record.guardrails, previous.guardrails, msgspec.json.encode),
         evaluations=_new(record.evaluations, previous.evaluations, msgspec.json.encode),
@@ -36,7 +38,7 @@ def _artifact_key(artifact: Artifact) -> Hashable:
     return artifact.dataset, artifact.retrieval
 
 
-def _searches(artifacts: list[Artifact], before: list[Artifact]) -> list[Artifact]:
+def _searches(artifacts: Iterable[Artifact], before: Iterable[Artifact]) -> tuple[Artifact, ...]:
     """The artifacts with only those searches that were not measured before: what came late is joined with what was known."""
     known = {(artifact.dataset, span_id) for artifact in before if artifact.retrieval is not None for span_id, _ in artifact.retrieval.each}
     found: list[Artifact] = []
@@ -47,10 +49,10 @@ def _searches(artifacts: list[Artifact], before: list[Artifact]) -> list[Artifac
             retrieval = msgspec.structs.replace(retrieval, searches=fresh) if fresh else None
             artifact = msgspec.structs.replace(artifact, retrieval=retrieval)  # noqa: PLW2901
         found.append(artifact)
-    return found
+    return tuple(found)
 
 
-def _new(items: Iterable[_T], before: Iterable[_T], key: object) -> list[_T]:
+def _new(items: Iterable[_T], before: Iterable[_T], key: object) -> tuple[_T, ...]:
     assert callable(key)
     old = Counter(key(item) for item in before)
     found: list[_T] = []
@@ -60,7 +62,7 @@ def _new(items: Iterable[_T], before: Iterable[_T], key: object) -> list[_T]:
             old[name] -= 1
         else:
             found.append(item)
-    return found
+    return tuple(found)
 
 
 def _more(usage: Usage | None, before: Usage | None) -> Usage | None:
@@ -78,4 +80,4 @@ def _more(usage: Usage | None, before: Usage | None) -> Usage | None:
                 output_tokens=max(0, (entry.output_tokens or 0) - (known.output_tokens or 0)),
             )
         rest.append(entry)
-    return Usage(by_model=rest)
+    return Usage(by_model=tuple(rest))

@@ -7,10 +7,10 @@ nothing of one another, speak of the same run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import spanline.semconv as s
 from spanline.identity import child_run_id, run_id_of
@@ -94,17 +94,22 @@ class ActiveRun:
     job_event_sent: bool = False
     last_late_ns: int = 0
     record: RunRecord | None = None
+    logs: Sequence[Any] = ()
+    """What log records say of its operations."""
+    artifacts: Sequence[Artifact] = ()
+    """References given to the run itself."""
+    evaluations: Sequence[Evaluation] = ()
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
         self.tags: dict[str, str] = {}
         self.readings: list[Any] = []
-        self.logs: list[Any] = []
-        """What log records say of its operations."""
-        self.artifacts: list[Artifact] = []
-        self.evaluations: list[Evaluation] = []
         self.parameters: dict[str, str] = {}
         self.metrics: dict[str, float] = {}
+
+    def add(self, name: Literal["logs", "artifacts", "evaluations"], *items: Any) -> None:
+        """Add to what few runs have; a run that is held for late spans is no more objects than it must be."""
+        self.__dict__.setdefault(name, []).extend(items)
 
     def job_name(self) -> str:
         """The job's name, as far as it is known now."""

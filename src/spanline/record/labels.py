@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -44,7 +45,7 @@ class Labels:
         with guard("labels.load"):
             self._load()
 
-    def check(self, artifacts: list[Artifact], run_id: str) -> tuple[list[Conflict], list[Conflict]]:
+    def check(self, artifacts: Iterable[Artifact], run_id: str) -> tuple[tuple[Conflict, ...], tuple[Conflict, ...]]:
         """Compare with what was seen first.
 
         Returns:
@@ -71,7 +72,7 @@ class Labels:
             if (*key, artifact.digest) not in self._reported and len(self._reported) < MAX_LABELS:
                 self._reported.add((*key, artifact.digest))
                 new.append(conflict)
-        return conflicts, new
+        return tuple(conflicts), tuple(new)
 
     def _remember(self, key: tuple[str, str, str, str], digest: str, run_id: str) -> None:
         with self._lock:

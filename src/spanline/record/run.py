@@ -60,7 +60,7 @@ class Usage(_Facts):
     reasoning_output_tokens: int | None = None
     embedding_input_tokens: int | None = None
     cost_usd: float | None = None
-    by_model: list[ModelUsage] | None = None
+    by_model: tuple[ModelUsage, ...] | None = None
 
 
 def embedded(usage: Usage) -> None:
@@ -170,7 +170,8 @@ class JobRef(_Facts, kw_only=True):
 class RunRecord(_Facts, kw_only=True):
     """One run. Times are Unix nanoseconds; ids of people are keyed digests already.
 
-    `sequence` counts the terminal events of the run: 0 for the first, n for the n-th straggler.
+    `sequence` counts the terminal events of the run: 0 for the first, n for the n-th straggler. Sequences are tuples: a record is kept as
+    long as late spans are taken, and Python's collector walks lists again and again.
     """
 
     run_id: str
@@ -200,13 +201,13 @@ class RunRecord(_Facts, kw_only=True):
     http_status_code: int | None = None
     run_url: str | None = None
     release: Release | None = None
-    operations: list[Operation] = []
+    operations: tuple[Operation, ...] = ()
     operations_dropped: int = 0
-    artifacts: list[Artifact] = []
+    artifacts: tuple[Artifact, ...] = ()
     usage: Usage | None = None
-    guardrails: list[GuardrailOutcome] = []
-    conflicts: list[Conflict] = []
-    evaluations: list[Evaluation] = []
+    guardrails: tuple[GuardrailOutcome, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     parameters: dict[str, str] = {}
     """Of a `job()`: hyperparameters, for `executionParameters`."""
     metrics: dict[str, float] = {}

@@ -77,13 +77,13 @@ class LineageLogProcessor(LogRecordProcessor):
         if len(run.logs) >= run.sink.settings.max_spans:
             run.sink.dropped("logs")
             return
-        run.logs.append(fact)
+        run.add("logs", fact)
         if run.finished:
             run.touch()
 
     def _evaluate(self, run: ActiveRun | None, evaluation: Evaluation, response: str | None, trace_id: int) -> None:
         if run is not None:
-            run.evaluations.append(evaluation)
+            run.add("evaluations", evaluation)
             if run.finished:
                 run.touch()
             return

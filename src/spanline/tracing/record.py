@@ -95,7 +95,7 @@ def record_of(
         http_status_code=run.http_status_code,
         run_url=f"{base_url}/r/{trace_id}" if base_url else None,
         release=release,
-        evaluations=list(run.evaluations),
+        evaluations=tuple(run.evaluations),
         parameters=run.parameters,
         metrics=run.metrics,
         source_path=run.source_path,
@@ -109,5 +109,7 @@ def record_of(
     assemble(record, readings, run.artifacts, run.dropped_operations, ANSWERS)
     record.finite = not (record.evaluations or record.metrics)
     digest = run.sink.digest
-    record.artifacts = [artifact if artifact.retrieval is None else clean_documents(artifact, digest) for artifact in record.artifacts]
+    record.artifacts = tuple(
+        [artifact if artifact.retrieval is None else clean_documents(artifact, digest) for artifact in record.artifacts]
+    )
     return record
