@@ -19,13 +19,9 @@ from spanline._guard import guard
 from spanline.api.generators import stepped, stepped_async
 from spanline.errors import error_type
 from spanline.record.active import CURRENT, SINKS, Sink, leave
+from spanline.record.attributes import put, set_clean
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-MAX_VALUE = 1 << 20
-"""Characters of an attribute; documents of a retrieval are the longest."""
-MAX_ITEMS = 128
-_SHORT = 1 << 16
 
 # A guard has no state: those of the request path are made once.
 _starting, _ending = guard("api.start"), guard("api.end")
@@ -150,47 +146,8 @@ class Operation:
 
     def _end(self) -> None:
         if self._late and self._span.is_recording():
-            self._span.set_attributes(self._late)
+            set_clean(self._span, self._late)
         self._span.end()
-
-
-def put(attributes: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Put values that every exporter can send among attributes; None and what is no attribute value are left out."""
-    for key, value in values.items():
-        if value is None:
-            continue
-        kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
-        # Nearly all values are short ASCII words and numbers, which need no look.
-        if (kind is str and len(value) < _SHORT and value.isascii()) or kind is float or kind is bool:
-            attributes[key] = value
-        else:
-            sendable = attribute(value)
-            if sendable is not None:
-                attributes[key] = sendable
-
-
-def attribute(value: Any) -> Any:
-    """A value that every exporter can send; None for what is no attribute value.
-
-    One lone surrogate, or an integer beyond 64 bits, makes the OTLP encoder fail and with it the whole batch.
-    """
-    kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if kind is str:
-        if len(value) > MAX_VALUE:
-            value = value[:MAX_VALUE]
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if kind is int:
-        return value if -(1 << 63) <= value < 1 << 63 else None
-    if kind is float or kind is bool:
-        return value
-    if kind is list or kind is tuple:
-        items = [
-            str(item)[:MAX_VALUE].encode("utf-8", "replace").decode() for item in value[:MAX_ITEMS] if isinstance(item, (str, int, float))
-        ]
-        return items or None
-    if isinstance(value, str):
-        return attribute(str(value))
-    return None
 
 
 def joined(*encoded: str) -> str | None:

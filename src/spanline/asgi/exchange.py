@@ -17,6 +17,7 @@ from spanline.asgi.types import Message, Receive, Scope, Send
 from spanline.errors import error_type
 from spanline.naming import request_job, websocket_job
 from spanline.record.active import PROVENANCE, ActiveRun, mark_root, provenance, run_id
+from spanline.record.attributes import set_clean
 
 # A guard has no state: those of the request path are made once.
 _answering, _ending, _looking = guard("asgi.headers"), guard("asgi.end"), guard("asgi.receive")
@@ -216,7 +217,7 @@ class Exchange:
             attributes["http.response.status_code"] = status
         if run.error_type is not None:
             attributes[s.ERROR_TYPE] = run.error_type
-        self.span.set_attributes(attributes)
+        set_clean(self.span, attributes)
         if run.failed:
             self.span.set_status(Status(StatusCode.ERROR))
         if not self.adopted:

@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import spanline.semconv as s
 from spanline.identity import child_run_id, run_id_of
 from spanline.record.artifact import Artifact
+from spanline.record.attributes import set_clean
 from spanline.record.run import Evaluation, JobRef, RunRecord
 from spanline.settings import Settings
 
@@ -237,4 +238,4 @@ def mark_root(run: ActiveRun, run_id: str, url: str | None, job: str | None = No
     attributes = {s.RUN_ID: run_id, s.JOB_NAMESPACE: run.sink.settings.namespace, s.JOB_NAME: job or run.job_name()}
     if url is not None:
         attributes[s.RUN_URL] = url
-    span.set_attributes(attributes)
+    set_clean(span, attributes)
