@@ -275,3 +275,15 @@ def test_people_and_content_leave_as_digests_or_not_at_all() -> None:
     assert "jane@" not in text
     assert "hmac-sha256:" in text
     assert "https://host/doc" in text
+
+
+@pytest.mark.parametrize("parent", ["499", "zz" * 8, ident(1) + "00"])
+def test_a_span_whose_parent_is_no_id_is_said_and_the_others_are_read(parent: str) -> None:
+    reasons: list[str] = []
+    converter = Converter(Settings.resolve({"hash_key": "key"}, {}))
+    spans = [span(TRACE, ident(2), parent, attributes=CHAT), span(TRACE, ident(1), attributes=http())]
+    spans.append(span(TRACE, ident(3), ident(1), attributes=CHAT))
+    converter.read(io.BytesIO(json.dumps(request(spans)).encode()), lambda line, reason: reasons.append(reason))
+    (event,) = [event for event in map(json.loads, converter.lines()) if event["eventType"] != "START"]
+    assert [operation["spanId"] for operation in event["run"]["facets"]["spanline_operations"]["operations"]] == [ident(3)]
+    assert reasons == ["a span whose parent has no valid span id"]

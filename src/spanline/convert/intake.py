@@ -107,7 +107,7 @@ class Intake:
         Raises:
             ValueError: It has no valid id or times; the message holds nothing of it.
         """
-        _check(trace_id, span_id, started_ns, ended_ns)
+        _check(trace_id, span_id, parent_id, started_ns, ended_ns)
         reading = None
         if attributes or events or scope:
             with guard("convert.read"):
@@ -185,11 +185,13 @@ class Intake:
         self._evaluations = []
 
 
-def _check(trace_id: bytes, span_id: str, started_ns: int, ended_ns: int) -> None:
+def _check(trace_id: bytes, span_id: str, parent_id: str | None, started_ns: int, ended_ns: int) -> None:
     if len(trace_id) != 16 or not any(trace_id):
         raise ValueError("a span without a valid trace id")
     if len(span_id) != 16 or span_id == "0000000000000000":
         raise ValueError("a span without a valid span id")
+    if parent_id is not None and len(parent_id) != 16:
+        raise ValueError("a span whose parent has no valid span id")
     if not 0 <= started_ns < _LATEST_NS or not 0 <= ended_ns < _LATEST_NS:
         raise ValueError("a span whose time is out of range")
 
