@@ -20,6 +20,8 @@ from spanline.journal.segment import MAX_AGE_S, new_name
 CHECK_S = 1.0
 """How often the disk is looked at, and how soon a failed disk is tried again."""
 
+_LINE_END = 10
+
 _SHARES = 8
 # A segment is at most that share of the whole, so that dropping the oldest one frees little; and a writer asks for the
 # journal's size before it has used that share of what was free, so that as many writers together stay below the limit.
@@ -93,7 +95,7 @@ class JournalWriter:
     def _write(self, line: bytes) -> bool:
         if self._pid != os.getpid():
             self._after_fork_in_child()
-        if b"\n" in line:
+        if _LINE_END in line:
             line = line.replace(b"\n", b" ")
         data = line + b"\n"
         length = len(data)

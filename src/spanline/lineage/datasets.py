@@ -22,6 +22,9 @@ _RANK = {"observed": 0, "declared": 1, "inferred": 2}
 MAX_REMEMBERED = 1024
 """Characters. Facets of artifacts with longer texts are made anew, so that what is remembered stays small."""
 
+MAX_USUAL = 1024
+"""Sets of artifacts that are remembered."""
+
 Key = tuple[str, str]
 
 
@@ -37,20 +40,25 @@ class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, 
 _encode = msgspec.json.Encoder().encode
 
 
-def inputs_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> list[Dataset | msgspec.Raw]:
-    """Input datasets of a record.
+def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> tuple[list[Dataset | msgspec.Raw], list[Dataset | msgspec.Raw]]:
+    """Input and output datasets of a record.
 
     Args:
         record: The record.
         mark: Producer and schema URLs.
-        statistics: Whether the facts of this run (`spanline_retrieval`, `inputStatistics`) come along.
+        statistics: Whether the facts of this run (`spanline_retrieval`, `inputStatistics`) come along with the inputs.
     """
-    return _datasets(record, "input", mark, statistics)
-
-
-def outputs_of(record: RunRecord, mark: Stamp) -> list[Dataset | msgspec.Raw]:
-    """Output datasets of a record."""
-    return _datasets(record, "output", mark, False)
+    service = record.service if record.live and record.operations else None
+    inputs, outputs = _usual(tuple([artifact for artifact in record.artifacts if artifact.retrieval is None]), service, mark)
+    searched = [artifact for artifact in record.artifacts if artifact.retrieval is not None]
+    if searched:
+        more = _merged(searched, "input"), _merged(searched, "output")
+        if not (inputs.keys().isdisjoint(more[0]) and outputs.keys().isdisjoint(more[1])):
+            # An index that was named and searched is one dataset.
+            inputs, outputs = _usual((), service, mark)
+            more = _merged(record.artifacts, "input"), _merged(record.artifacts, "output")
+        inputs, outputs = {**_made(more[0], mark, statistics), **inputs}, {**_made(more[1], mark, False), **outputs}
+    return list(inputs.values()), list(outputs.values())
 
 
 def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
@@ -58,24 +66,43 @@ def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
     return frozenset([(a.role, _key(a.kind, a.namespace, a.name, a.version)) for a in record.artifacts])
 
 
-def _datasets(record: RunRecord, role: Role, mark: Stamp, statistics: bool) -> list[Dataset | msgspec.Raw]:
-    merged = _merged(record.artifacts, role)
-    found = [
-        _facts(key, artifact, mark, statistics) if artifact.retrieval is not None or not _is_short(artifact)
-        else _remembered(key, artifact, mark)
-        for key, artifact in merged.items()
-    ]  # fmt: skip
-    # Flows: what a live request took in and gave back. What tells them apart comes first in the name.
-    if record.live and record.operations:
-        flow = _flow("requests" if role == "input" else "responses", record.service)
-        if flow not in merged:
-            found.append(Dataset(namespace=flow[0], name=flow[1]))
-    return found
+_Sides = tuple[dict[Key, Dataset | msgspec.Raw], dict[Key, Dataset | msgspec.Raw]]
+_usuals: dict[tuple[tuple[Artifact, ...], str | None, Stamp], _Sides] = {}
 
 
-@lru_cache(64)
-def _flow(direction: str, service: str) -> Key:
-    return "llm", fit(f"{direction}.{service.strip() or UNKNOWN_SERVICE}")
+def _usual(artifacts: tuple[Artifact, ...], service: str | None, mark: Stamp) -> _Sides:
+    """Inputs and outputs, each encoded once: a service uses the same few artifacts in every run.
+
+    With the flows of a live request, whose service is given: what it took in and gave back.
+    """
+    known = _usuals.get((artifacts, service, mark))
+    if known is None:
+        known = _side(artifacts, "input", "requests", service, mark), _side(artifacts, "output", "responses", service, mark)
+        if all(map(_is_short, artifacts)):
+            if len(_usuals) >= MAX_USUAL:
+                _usuals.clear()
+            _usuals[artifacts, service, mark] = known
+    return known
+
+
+def _side(artifacts: tuple[Artifact, ...], role: Role, flow: str, service: str | None, mark: Stamp) -> dict[Key, Dataset | msgspec.Raw]:
+    made = _made(_merged(artifacts, role), mark, False)
+    if service is not None:
+        # What tells flows apart comes first in the name.
+        key = "llm", fit(f"{flow}.{service.strip() or UNKNOWN_SERVICE}")
+        made.setdefault(key, Dataset(namespace=key[0], name=key[1]))
+    return {key: _encoded(dataset) for key, dataset in made.items()}
+
+
+def _made(merged: dict[Key, Artifact], mark: Stamp, statistics: bool) -> dict[Key, Dataset | msgspec.Raw]:
+    return {key: _facts(key, artifact, mark, statistics) for key, artifact in merged.items()}
+
+
+def _encoded(made: Dataset | msgspec.Raw) -> Dataset | msgspec.Raw:
+    try:
+        return msgspec.Raw(_encode(made))
+    except UnicodeEncodeError:
+        return made  # The event's own encoding repairs it.
 
 
 @lru_cache(2048)
@@ -110,16 +137,6 @@ def _merge(first: Artifact, second: Artifact) -> Artifact:
         made_of=made_of,
         retrieval=joined_retrievals(first.retrieval, second.retrieval),
     )
-
-
-@lru_cache(2048)
-def _remembered(key: Key, artifact: Artifact, mark: Stamp) -> Dataset | msgspec.Raw:
-    """A dataset, encoded once: a service uses the same few artifacts in every run."""
-    dataset = _facts(key, artifact, mark, False)
-    try:
-        return msgspec.Raw(_encode(dataset))
-    except UnicodeEncodeError:
-        return dataset  # The event's own encoding repairs it.
 
 
 def _is_short(artifact: Artifact) -> bool:

@@ -14,6 +14,8 @@ MAX_TEXT = 1024
 
 _encode = msgspec.json.Encoder().encode
 _INT64 = 1 << 63
+# As numbers: asked for bytes in bytes, CPython tries them as a number first, and makes an exception of it.
+_QUOTE, _BACKSLASH, _DELETE = b'"\\\x7f'
 
 
 def encode(event: msgspec.Struct, *, finite: bool = False) -> bytes:
@@ -35,10 +37,10 @@ def encode(event: msgspec.Struct, *, finite: bool = False) -> bytes:
 
 def _is_clean(line: bytes, finite: bool) -> bool:
     # msgspec escapes controls, quotes and backslashes, and writes NaN as null.
-    if b"\\" in line or (not finite and b"null" in line):
+    if _BACKSLASH in line or (not finite and b"null" in line):
         return False
     if line.isascii():
-        if b"\x7f" in line:
+        if _DELETE in line:
             return False
     elif not line.decode().isprintable():
         return False
@@ -49,7 +51,7 @@ def _has_short_strings(line: bytes) -> bool:
     # Without escapes every quote bounds a string, so a long string is a long stretch without a quote.
     position, end = 0, len(line)
     while position + MAX_TEXT < end:
-        quote = line.rfind(b'"', position, position + MAX_TEXT + 1)
+        quote = line.rfind(_QUOTE, position, position + MAX_TEXT + 1)
         if quote < 0:
             return False
         position = quote + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from spanline.lineage.datasets import Dataset, inputs_of, keys_of, outputs_of
+from spanline.lineage.datasets import Dataset, datasets_of, keys_of
 from spanline.lineage.encoding import encode
 from spanline.lineage.facets import Stamp, stamp
 from spanline.lineage.location import SourceLocation, source_location
@@ -58,14 +58,15 @@ def terminal_event(record: RunRecord, *, producer: str, schema_base: str, job_fa
     """
     mark = stamp(producer, schema_base)
     ended_ns = max(record.started_ns, record.ended_ns or 0)
+    inputs, outputs = datasets_of(record, mark, statistics=True)
     return encode(
         _RunEvent(
             event_time=rfc3339(ended_ns + record.sequence * _MILLISECOND_NS),
             event_type=record.outcome or "COMPLETE",
             run=_Run(record.run_id, run_facets(record, mark)),
             job=_Job(clean_namespace(record.namespace), fit(record.job), _job_facets(record, mark, job_facets)),
-            inputs=inputs_of(record, mark, statistics=True),
-            outputs=outputs_of(record, mark),
+            inputs=inputs,
+            outputs=outputs,
             producer=producer,
         ),
         finite=record.finite,
@@ -75,14 +76,15 @@ def terminal_event(record: RunRecord, *, producer: str, schema_base: str, job_fa
 def start_event(record: RunRecord, *, producer: str, schema_base: str) -> bytes:
     """The START of a run: its inputs and outputs as far as known, and no run facet but `parent`."""
     mark = stamp(producer, schema_base)
+    inputs, outputs = datasets_of(record, mark, statistics=False)
     return encode(
         _RunEvent(
             event_time=rfc3339(record.started_ns),
             event_type="START",
             run=_Run(record.run_id, parent_facet(record, mark)),
             job=_Job(clean_namespace(record.namespace), fit(record.job)),
-            inputs=inputs_of(record, mark, statistics=False),
-            outputs=outputs_of(record, mark),
+            inputs=inputs,
+            outputs=outputs,
             producer=producer,
         )
     )
