@@ -27,15 +27,17 @@ logger = logging.getLogger("spanline")
 _double = Struct("<d").pack
 _fixed64 = Struct("<Q").pack
 _BYTE = [bytes((number,)) for number in range(128)]
+# By identity: the hash of an Enum's member is a call of Python.
 _KINDS = {
-    SpanKind.INTERNAL: b"\x30\x01", SpanKind.SERVER: b"\x30\x02", SpanKind.CLIENT: b"\x30\x03",
-    SpanKind.PRODUCER: b"\x30\x04", SpanKind.CONSUMER: b"\x30\x05",
+    id(SpanKind.INTERNAL): b"\x30\x01", id(SpanKind.SERVER): b"\x30\x02", id(SpanKind.CLIENT): b"\x30\x03",
+    id(SpanKind.PRODUCER): b"\x30\x04", id(SpanKind.CONSUMER): b"\x30\x05",
 }  # fmt: skip
 _LOCAL_PARENT, _REMOTE_PARENT = _fixed64(0x100)[:4], _fixed64(0x300)[:4]
 """`SpanFlags`: whether a parent is remote is known (0x100), and it is (0x200)."""
 
 MAX_REMEMBERED = 4096
-MAX_REMEMBERED_TEXT = 512
+MAX_REMEMBERED_PAIR = 1024
+"""Bytes of key and value."""
 _keys: dict[str, bytes] = {}
 _known: defaultdict[bytes, dict[tuple[str, str | int], bytes]] = defaultdict(dict)
 
@@ -94,7 +96,7 @@ def _span(span: ReadableSpan) -> bytes:
     if parent is not None:
         parts += (b"\x22\x08", parent.span_id.to_bytes(8, "big"))
     parts += (
-        _text(b"\x2a", span.name), _KINDS[span.kind],
+        _text(b"\x2a", span.name), _KINDS[id(span.kind)],
         b"\x39", _fixed64(span.start_time or 0), b"\x41", _fixed64(span.end_time or 0),
     )  # fmt: skip
     parts += _attributes(b"\x4a", span.attributes)
@@ -139,22 +141,21 @@ def _attributes(tag: bytes, attributes: Mapping[str, Any] | None) -> list[bytes]
     for item in plain(attributes).items():
         key, value = item
         kind: type[Any] = type(value)  # pyright: ignore[reportUnknownVariableType]
-        if kind is float:
-            found.append(_double_head(tag, key) + _double(value))
-            continue
         # Not bool: True == 1.
-        keep = (kind is str and len(value) <= MAX_REMEMBERED_TEXT) or kind is int
-        if keep:
+        if kind is str or kind is int:
             pair = known.get(item)
             if pair is not None:
                 found.append(pair)
                 continue
+        elif kind is float:
+            found.append(_double_head(tag, key) + _double(value))
+            continue
         try:
             pair = _field(tag, _pair(key, value))
         except (ValueError, TypeError, RecursionError) as error:
             logger.warning("spanline: attribute %s cannot be sent over OTLP (%s)", key, type(error).__name__)
             continue
-        if keep:
+        if (kind is str or kind is int) and len(pair) <= MAX_REMEMBERED_PAIR:
             if len(known) >= MAX_REMEMBERED:
                 known.clear()
             known[item] = pair
