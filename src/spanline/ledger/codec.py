@@ -54,7 +54,8 @@ _DICTIONARY_1 = (
 )
 _DICTIONARIES = {1: _DICTIONARY_1}
 _CURRENT = 1
-_LEVEL = 6
+_LEVEL = 3
+"""Half the time of level 6, for an eighth more bytes of an event: the dictionary does most."""
 
 MAX_BYTES = 64 << 20
 """No event at rest unpacks to more (a damaged or forged row must not fill the memory)."""
