@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -149,6 +151,27 @@ def _native(*, stages: bool, operation_spans: bool) -> Bench:
     return Bench(app, provider.force_flush)
 
 
+def _relaying(rate: float = 0.0) -> Bench:
+    """The bare app, and a relay thread that posts what comes into a journal; `rate` events a second come from another process."""
+    from spanline.relay.consumer import TransportConsumer
+    from spanline.relay.relay import Relay
+    from spanline.transports.http import HttpTransport
+
+    app = FastAPI()
+    workload.bare(app)
+    consumer = TransportConsumer("sink", HttpTransport(os.environ["BENCH_LINEAGE_URL"]), {"preset": "spanline", "batch": "none"})
+    folder = Path(os.environ["SPANLINE_HOME"]) / "journal"
+    folder.mkdir(parents=True, exist_ok=True)
+    app.state.relay = Relay(folder, [consumer])
+    app.state.relay.start()
+    if rate:
+        feeder = subprocess.Popen([sys.executable, "-m", "benchmarks.served", str(folder), str(rate)], stdin=subprocess.PIPE)
+        assert feeder.stdin is not None
+        feeder.stdin.write(EVENT + b"\n")
+        feeder.stdin.close()
+    return Bench(app)
+
+
 def _spanline() -> Bench:
     """spanline's one line, and the operations by hand; what is on comes from the variant's environment."""
     import spanline
@@ -178,6 +201,10 @@ def _kept(journal: Path, ledger: Path) -> dict[str, int]:
     return kept
 
 
+EVENT = b'{"eventType":"COMPLETE","padding":"' + b"x" * 4000 + b'"}'
+BACKGROUND_RATE = 1000.0
+"""Events a second that are relayed while the app serves."""
+
 _FAST = {"SPANLINE_OTLP": "fast"}
 _OUTSIDE = {"SPANLINE_RELAY": "off"}
 _EMITS = {"BENCH_LINEAGE_URL": "{sink}"}
@@ -198,6 +225,10 @@ VARIANTS: dict[str, Variant] = {
     ),
     "F": Variant("E + an event built and emitted in the request, 0 ms backend", lambda: _opentelemetry(stages=True, emit="http"), _EMITS),
     "G": Variant("E + the same by async_http", lambda: _opentelemetry(stages=True, emit="async_http"), _EMITS),
+    "A_relay": Variant("A, and a relay thread with nothing to send", _relaying, _EMITS, loaded=False),
+    "A_relayed": Variant(
+        "the same while 1000 events a second come in and are posted", lambda: _relaying(BACKGROUND_RATE / SLOWER), _EMITS, loaded=False
+    ),
     "S_metrics": Variant("spanline, metrics only, no operations", _spanline_bare, {"SPANLINE_FEATURES": "metrics"}),
     "S_span": Variant("spanline, one span only, no operations", _spanline_bare, {"SPANLINE_FEATURES": "traces", **_FAST, **_OUTSIDE}),
     "S_nolineage": Variant("spanline, spans and metrics", _spanline, {"SPANLINE_FEATURES": "traces,metrics", **_OUTSIDE}),

@@ -89,7 +89,7 @@ def count(arguments: Sequence[str], environment: Mapping[str, str], out: Path) -
     for old in out.glob("counts*"):
         old.unlink()
     command = [
-        "nice", "valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}/counts",
+        "nice", "valgrind", "--fair-sched=yes", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}/counts",
         sys.executable, "-m", *arguments,
     ]  # fmt: skip
     done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)

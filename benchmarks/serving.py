@@ -20,17 +20,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.apps import VARIANTS
+from benchmarks.apps import BACKGROUND_RATE, EVENT, VARIANTS
 from benchmarks.callgrind import ROOT, BenchmarkError, environment
 from benchmarks.load import Figures
-from benchmarks.served import RELAYED
 from benchmarks.sink import Sink, stats
 
 SECONDS = 3.0
 OPEN_RATE = 150.0
 """Requests a second of the open loop: well below what every side can do."""
-EVENT = b'{"eventType":"COMPLETE","padding":"' + b"x" * 4000 + b'"}'
-BACKGROUND_RATE = 1000.0
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -59,11 +56,12 @@ class Comparison:
 
 _BACKEND = {"OPENLINEAGE_URL": "{sink}", "SPANLINE_OPENLINEAGE_PRESET": "openlineage"}
 _FAIR = Side("EC_excl")
+_RELAYED = "A_relay"
 _PAIRS: tuple[tuple[str, Side, Side, float | None, float | None, float | None], ...] = (
     ("16 connections: everything on, fast, relay outside / EC_excl", _FAIR, Side("S_fast"), None, 1.7, None),
     ("16 connections: the same with relay thread and ledger / EC_excl", _FAIR, Side("S_fast_relay"), None, None, None),
-    ("16 connections: 1000 events/s relayed in the background / none", Side(RELAYED), Side(RELAYED, fed=BACKGROUND_RATE), None, 1 / 1.3, 1.3),
-    (f"{OPEN_RATE:.0f} req/s: 1000 events/s relayed in the background / none", Side(RELAYED), Side(RELAYED, fed=BACKGROUND_RATE), OPEN_RATE, None, 1.3),
+    ("16 connections: 1000 events/s relayed in the background / none", Side(_RELAYED), Side(_RELAYED, fed=BACKGROUND_RATE), None, 1 / 1.3, 1.3),
+    (f"{OPEN_RATE:.0f} req/s: 1000 events/s relayed in the background / none", Side(_RELAYED), Side(_RELAYED, fed=BACKGROUND_RATE), OPEN_RATE, None, 1.3),
     ("16 connections: backend of 200 ms / 0 ms", Side("S_fast_relay", _BACKEND), Side("S_fast_relay", _BACKEND, 0.2), None, 1 / 1.3, 1.3),
     (f"{OPEN_RATE:.0f} req/s: backend of 200 ms / 0 ms", Side("S_fast_relay", _BACKEND), Side("S_fast_relay", _BACKEND, 0.2), OPEN_RATE, None, 1.3),
 )  # fmt: skip
@@ -149,8 +147,7 @@ def _server(side: Side, sink: str, folder: Path) -> Iterator[tuple[int, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    variant = VARIANTS.get(side.variant)
-    more = {"BENCH_LINEAGE_URL": "{sink}", "BENCH_VARIANT": side.variant, **(variant.environment if variant else {}), **side.more}
+    more = {"BENCH_LINEAGE_URL": "{sink}", "BENCH_VARIANT": side.variant, **VARIANTS[side.variant].environment, **side.more}
     command = [
         sys.executable,
         "-m",
