@@ -90,3 +90,10 @@ def test_names_stay_one_segment(evil: str) -> None:
 @pytest.mark.parametrize("trace", [None, "", "0" * 32, "zz", TRACE + "/../x"])
 def test_no_link_without_a_real_trace_id(trace: str | None) -> None:
     assert "jaeger" not in links({**fee_run(), "traceId": trace}, settings(**BASES))
+
+
+def test_credentials_of_a_base_are_in_no_link() -> None:
+    run = {**fee_run(), "job": {"namespace": "rag-prod", "name": "fee-assistant.POST /chat"}}
+    some = settings(**{key: url.replace("://", "://ann:secret@") if "://" in url else url for key, url in BASES.items()})
+    assert links(run, some) == links(run, settings(**BASES))
+    assert marquez_event(run, some) == marquez_event(run, settings(**BASES))

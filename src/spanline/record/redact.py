@@ -21,6 +21,14 @@ _INLINE = ("data:", "mailto:")
 """Schemes of which the rest is content, or a person."""
 
 
+def without_user(url: str) -> str:
+    """A URL without user part, the rest as it stands: for links that other people see."""
+    match = URL.match(url)
+    if match is None or "@" not in match[2]:
+        return url
+    return f"{match[1]}://{match[2].rpartition('@')[2]}{url[match.end(2) :]}"
+
+
 @cached(1024)
 def without_secrets(text: str) -> str:
     """A URL without user part, query and fragment; anything else as it stands."""

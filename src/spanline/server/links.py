@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from spanline.identity import run_id_of, trace_id_of
+from spanline.record.redact import without_user
 from spanline.settings import Settings
 from spanline.times import parse_rfc3339, rfc3339
 
@@ -29,7 +30,7 @@ def links(run: Mapping[str, Any], settings: Settings) -> dict[str, str]:
         settings: Where the tools are; a link whose base is not set, or whose id the run lacks, is absent.
 
     Returns:
-        Absolute URLs. Nothing of the run but ids, names and times goes into them, percent-encoded.
+        Absolute URLs, without the credentials of a base. Nothing of the run but ids, names and times goes into them, percent-encoded.
     """
     trace = trace_id_of(str(run.get("traceId") or ""))
     trace_hex = f"{trace:032x}" if trace else None
@@ -41,7 +42,7 @@ def links(run: Mapping[str, Any], settings: Settings) -> dict[str, str]:
         "repository": _repository(run, settings),
         "self": _self(run, settings, trace),
     }
-    return {name: url for name, url in found.items() if url}
+    return {name: without_user(url) for name, url in found.items() if url}
 
 
 def marquez_event(run: Mapping[str, Any], settings: Settings) -> str | None:
@@ -52,7 +53,7 @@ def marquez_event(run: Mapping[str, Any], settings: Settings) -> str | None:
     ended = _ms(run.get("endedAt"))
     if not settings.marquez_url or ended is None:
         return None
-    return f"{settings.marquez_url}/events?dateFrom={_iso_ms(ended)}&dateTo={_iso_ms(ended + 2)}"
+    return f"{without_user(settings.marquez_url)}/events?dateFrom={_iso_ms(ended)}&dateTo={_iso_ms(ended + 2)}"
 
 
 def job_of(run: Mapping[str, Any], settings: Settings) -> tuple[str, str]:
