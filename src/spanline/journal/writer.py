@@ -21,6 +21,7 @@ CHECK_S = 1.0
 """How often the disk is looked at, and how soon a failed disk is tried again."""
 
 _LINE_END = 10
+_writing = guard("journal.write")
 
 _SHARES = 8
 # A segment is at most that share of the whole, so that dropping the oldest one frees little; and a writer asks for the
@@ -88,7 +89,7 @@ class JournalWriter:
         Returns:
             True when the operating system has it; False when it was dropped and counted.
         """
-        with guard("journal.write"):
+        with _writing:
             return self._write(line)
         return False
 

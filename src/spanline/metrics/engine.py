@@ -27,6 +27,9 @@ _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "asyncio.exc
 _MAX_CONFLICTS = 10_000
 _MAX_USED = 1_000
 
+# A guard has no state.
+_measuring = guard("metrics")
+
 
 class Metrics:
     """The metrics of one runtime. All runtimes of a process share the instruments of a registry.
@@ -92,7 +95,7 @@ class Metrics:
                 that, and without it conflicts only.
             new_conflicts: Those of the record's conflicts that nobody counted yet; found here when not given.
         """
-        with guard("metrics"):
+        with _measuring:
             for conflict in self._unseen(record) if new_conflicts is None else new_conflicts:
                 self._conflicts.get(conflict.kind).count(1)
             first = record.sequence == 0
@@ -205,7 +208,7 @@ class Metrics:
 
     def evaluated(self, record: RunRecord) -> None:
         """Count the evaluations of a run that is over; the record holds those that are new and nothing else."""
-        with guard("metrics"):
+        with _measuring:
             self._evaluations_of(record, Exemplars(record, record.sampled))
 
     def _evaluations_of(self, record: RunRecord, exemplars: Exemplars) -> None:
@@ -221,7 +224,7 @@ class Metrics:
 
     def dropped(self, reason: str, amount: int = 1) -> None:
         """Count what was not kept."""
-        with guard("metrics"):
+        with _measuring:
             self._dropped.get(reason).count(amount)
 
     def internal_error(self, site: str) -> None:
@@ -230,22 +233,22 @@ class Metrics:
 
     def parked(self, consumer: str, events: int) -> None:
         """How many events of a consumer are parked."""
-        with guard("metrics"):
+        with _measuring:
             self._parked.get(consumer).set(events)
 
     def lag(self, consumer: str, seconds: float) -> None:
         """Age of the oldest event that a consumer has not got yet. Unit: seconds."""
-        with guard("metrics"):
+        with _measuring:
             self._lag.get(consumer).set(seconds)
 
     def sent(self, consumer: str, events: int = 1) -> None:
         """Count events delivered to a consumer."""
-        with guard("metrics"):
+        with _measuring:
             self._sent.get(consumer).count(events)
 
     def backlog(self, size: int) -> None:
         """Bytes in this runtime's journal that the slowest consumer has not got yet; the gauge is the sum over runtimes."""
-        with guard("metrics"):
+        with _measuring:
             delta, self._backlog = size - self._backlog, size
             self._backlog_bytes.get().move(delta)
 

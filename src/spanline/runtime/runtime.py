@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 MAX_JOB_KEYS = 1000
 
+# A guard has no state: those of the request path are made once.
+_finishing, _measuring = guard("runtime.finish"), guard("runtime.measure")
+
 
 class Runtime:
     """A configured spanline. Made by `configure()` or `instrument()`.
@@ -125,7 +128,7 @@ class Runtime:
 
     def finish(self, run: ActiveRun) -> None:
         """Record a run that has ended, or a straggler of one."""
-        with guard("runtime.finish"):
+        with _finishing:
             if self._closed and self._journal is None:
                 return
             if not run.has_lineage() and self.settings.record != "all":
@@ -137,7 +140,7 @@ class Runtime:
             record = run.record = self._record(run)
             record.conflicts, new = self.labels.check(record.artifacts, record.run_id)
             if self.metrics is not None:
-                with guard("runtime.measure"):
+                with _measuring:
                     self.metrics.record(record, route=run.route, sampled=run.sampled, previous=previous, new_conflicts=new)
             if self.lineage:
                 self._write(record)
