@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spanline.consume.source import Topic
-from spanline.errors import ConfigurationError, MissingExtra, TransportError
+from spanline.errors import MissingExtra, TransportError
+from spanline.transports.kafka import refusal
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -183,13 +183,8 @@ class TopicReader:
         try:
             consumer = Consumer({**config, "error_cb": heard})
             consumer.subscribe([self._topic.name], on_assign=self._gained, on_revoke=self._gone, on_lost=self._gone)
-        except KafkaException as error:
-            # Its text names the property; it bears the value too, which of a wrong password must not be shown.
-            named = re.search(r'property:? "([^"]+)"', str(error.args[0].str()))
-            which = named[1] if named else error.args[0].name()
-            raise ConfigurationError(f"transport option config: librdkafka refuses {which}, or its value") from None
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"transport option config: {error}") from None
+        except (KafkaException, TypeError, ValueError) as error:
+            raise refusal(error) from None
         return consumer
 
     def _gained(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:

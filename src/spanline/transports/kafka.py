@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -242,12 +243,17 @@ class KafkaTransport:
         config = {name: value for name, value in self._config.items() if name not in {"bootstrap.servers", "metadata.broker.list"}}
         try:
             Producer(config)
-        except KafkaException as error:
-            # Its text names the property; it bears the value too, which of a wrong password must not be shown.
-            reason = str(error.args[0].str()).partition(" value ")[0]
-            raise ConfigurationError(f"transport option config: {reason}") from None
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"transport option config: {error}") from None
+        except (KafkaException, TypeError, ValueError) as error:
+            raise refusal(error) from None
+
+
+def refusal(error: Exception) -> ConfigurationError:
+    """What librdkafka does not like of the properties, without values: one may be a password."""
+    reason = str(error)
+    if error.args and hasattr(error.args[0], "str"):
+        # Invalid value "secret" for configuration property "name": greedy, a value may hold anything.
+        reason = re.sub(r' value ".*" for ', " value for ", str(error.args[0].str()), flags=re.DOTALL)
+    return ConfigurationError(f"transport option config: {reason}")
 
 
 def _after_fork() -> None:
