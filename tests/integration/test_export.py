@@ -54,9 +54,9 @@ def filled(ledger: Ledger) -> None:
         record = request(
             at, made, PROMPT if n % 3 else Artifact(kind="prompt", name="fees", version="v8"), MODEL, CORPUS, tags={"case": str(n)}, **more
         )
-        record.guardrails.append(GuardrailOutcome(name="fee-schema", version="3", phase="output", outcome="fail" if n % 5 == 0 else "pass"))
+        record.guardrails = (GuardrailOutcome(name="fee-schema", version="3", phase="output", outcome="fail" if n % 5 == 0 else "pass"),)
         if n % 10 == 0:
-            record.evaluations.append(Evaluation(name="faithfulness", score=0.5, passed=n % 20 == 0, evaluator="judge"))
+            record.evaluations = (Evaluation(name="faithfulness", score=0.5, passed=n % 20 == 0, evaluator="judge"),)
         lines += [start(record), end(record)]
         if n == 4:
             lines.append(end(child_of(record, "search")))
