@@ -20,7 +20,7 @@ from spanline.relay.consumer import TransportConsumer
 from spanline.settings import Settings
 from spanline.transports.base import BatchError
 from spanline.transports.config import configured
-from spanline.transports.kafka import KafkaTransport
+from spanline.transports.kafka import KafkaTransport, refusal
 from spanline.transports.keys import key_of
 
 ROOT = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
@@ -275,6 +275,12 @@ def test_a_secret_is_not_in_the_message() -> None:
     with pytest.raises(ConfigurationError) as wrong:
         KafkaTransport("t", config)
     assert str(wrong.value) == 'transport option config: Invalid value for configuration property "security.protocol"'
+
+
+def test_a_value_is_in_no_message_of_any_form() -> None:
+    error = ValueError("No provider for mechanism hunter2: sasl.password is hunter2")
+    told = str(refusal(error, {"sasl.password": "hunter2", "acks": "all"}))
+    assert told == "transport option config: No provider for mechanism …: sasl.password is …"
 
 
 def test_without_the_extra_it_says_how(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ class TopicReader:
             consumer = Consumer({**config, "error_cb": heard})
             consumer.subscribe([self._topic.name], on_assign=self._gained, on_revoke=self._gone, on_lost=self._gone)
         except (KafkaException, TypeError, ValueError) as error:
-            raise refusal(error) from None
+            raise refusal(error, config) from None
         return consumer
 
     def _gained(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:

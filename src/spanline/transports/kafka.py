@@ -27,6 +27,8 @@ ENVELOPE_BYTES = 10_000
 """What key, headers and batch take of it, generously."""
 ANSWER_S = 10.0
 """How long a message may wait for the broker. Unit: seconds."""
+MIN_SECRET = 4
+"""Characters. A shorter value of a property is a flag or a number, and may stand in a message."""
 
 _HEADERS: list[tuple[str, str | bytes | None]] = [("content-type", b"application/json")]
 _UNTOLD = "no answer"
@@ -244,16 +246,18 @@ class KafkaTransport:
         try:
             Producer(config)
         except (KafkaException, TypeError, ValueError) as error:
-            raise refusal(error) from None
+            raise refusal(error, config) from None
 
 
-def refusal(error: Exception) -> ConfigurationError:
-    """What librdkafka does not like of the properties, without values: one may be a password."""
-    reason = str(error)
-    if error.args and hasattr(error.args[0], "str"):
-        # Invalid value "secret" for configuration property "name": greedy, a value may hold anything.
-        reason = re.sub(r' value ".*" for ', " value for ", str(error.args[0].str()), flags=re.DOTALL)
-    return ConfigurationError(f"transport option config: {reason}")
+def refusal(error: Exception, config: Mapping[str, Any]) -> ConfigurationError:
+    """What librdkafka does not like of the properties, without their values: one may be a password."""
+    said = str(error.args[0].str()) if error.args and hasattr(error.args[0], "str") else str(error)
+    # Invalid value "secret" for configuration property "name": greedy, a value may hold anything.
+    said = re.sub(r' value ".*" for ', " value for ", said, flags=re.DOTALL)
+    for value in map(str, config.values()):
+        if len(value) >= MIN_SECRET:
+            said = said.replace(value, "…")
+    return ConfigurationError(f"transport option config: {said}")
 
 
 def _after_fork() -> None:
