@@ -25,6 +25,7 @@ class _Limits(asyncio.Protocol):
     loop: Any
     transport: Any
     _in_headers = True
+    _began = False
     _given_up: asyncio.TimerHandle | None = None
     _unread = 0
 
@@ -34,7 +35,7 @@ class _Limits(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """With httptools: the first byte of a request."""
-        self._in_headers = True
+        self._in_headers = self._began = True
         cast(Any, super()).on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -43,11 +44,14 @@ class _Limits(asyncio.Protocol):
         cast(Any, super()).on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
+        self._began = False
         super().data_received(data)
         h11 = getattr(self, "conn", None)
         if h11 is not None:
-            self._in_headers = str(h11.their_state) == "IDLE"
-        self._watch(len(data))
+            # Bytes are not counted: these may be the last of a body, and h11 has a limit of its own, 16 KiB.
+            self._in_headers = self._began = str(h11.their_state) == "IDLE"
+        # Where headers begin in these bytes, the bytes before may be of a body.
+        self._watch(0 if self._began else len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
