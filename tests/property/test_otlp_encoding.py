@@ -120,6 +120,20 @@ def test_what_otlp_has_no_value_for_is_left_out(value, caplog):
     assert b"good" in encode_spans([span])
 
 
+def test_equal_resources_and_scopes_of_many_providers_keep_the_order_of_their_spans():
+    same([
+        ReadableSpan(
+            "s",
+            SpanContext(1, number + 1, False),
+            resource=RESOURCES[number % 2],
+            start_time=1,
+            end_time=2,
+            instrumentation_scope=SCOPES[1 + number // 2 % 2],
+        )
+        for number in range(8)
+    ])  # fmt: skip
+
+
 def test_a_cache_that_is_full_begins_again(monkeypatch):
     monkeypatch.setattr("spanline.tracing.otlp.MAX_REMEMBERED", 3)
     same(

@@ -51,26 +51,28 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
     Args:
         spans: Ended spans. An attribute that OTLP has no value for is left out and logged, as the official encoder does.
     """
-    groups: dict[tuple[int, int], tuple[Resource, InstrumentationScope | None, list[bytes]]] = {}
+    groups: dict[tuple[int, int], list[bytes]] = {}
+    merged: list[tuple[Resource, _Scopes]] = []
     for span in spans:
         resource, scope = span.resource, span.instrumentation_scope
         group = groups.get((id(resource), id(scope)))
         if group is None:
-            group = groups[id(resource), id(scope)] = (resource, scope, [])
-        group[2].append(_field(b"\x12", _span(span)))
-    # Providers share few resources; only different objects are compared.
-    merged: list[tuple[Resource, _Scopes]] = []
-    for resource, scope, encoded in groups.values():
-        scopes = next((known for other, known in merged if other is resource or other == resource), None)
-        if scopes is None:
-            scopes = _Scopes()
-            merged.append((resource, scopes))
-        same = next((known for other, known in scopes if other is scope or other == scope), None)
-        if same is None:
-            scopes.append((scope, encoded))
-        else:
-            same.extend(encoded)
+            group = groups[id(resource), id(scope)] = _group(merged, resource, scope)
+        group.append(_field(b"\x12", _span(span)))
     return b"".join([_field(b"\x0a", _resource_spans(resource, scopes)) for resource, scopes in merged])
+
+
+def _group(merged: list[tuple[Resource, _Scopes]], resource: Resource, scope: InstrumentationScope | None) -> list[bytes]:
+    """The encoded spans of a resource and scope, which may be known as other objects that are equal."""
+    scopes = next((known for other, known in merged if other is resource or other == resource), None)
+    if scopes is None:
+        scopes = _Scopes()
+        merged.append((resource, scopes))
+    group = next((known for other, known in scopes if other is scope or other == scope), None)
+    if group is None:
+        group = list[bytes]()
+        scopes.append((scope, group))
+    return group
 
 
 def _resource_spans(resource: Resource, scopes: _Scopes) -> bytes:
