@@ -423,7 +423,7 @@ def test_attributes_go_before_the_scope() -> None:
 def test_ids_of_documents_as_they_leave(given: str, leaves: str) -> None:
     assert clean_id(given, lambda _: "D") == leaves
     retrieval = Retrieval(documents=(Document(given, source=given),))
-    cleaned = clean_documents(Artifact(kind="index", name="kb", retrieval=retrieval), lambda _: "D").retrieval
+    cleaned = clean_documents([Artifact(kind="index", name="kb", retrieval=retrieval)], lambda _: "D")[0].retrieval
     assert cleaned is not None
     assert (cleaned.documents[0].id, cleaned.documents[0].source) == (leaves, leaves)
 

@@ -115,9 +115,7 @@ def _record(trace_id: bytes, run: LocalRun, resources: Sequence[Resource], rules
     )
     assemble(record, readings, (), 0)
     record.finite = not record.evaluations
-    record.artifacts = tuple(
-        artifact if artifact.retrieval is None else clean_documents(artifact, rules.digest) for artifact in record.artifacts
-    )
+    record.artifacts = clean_documents(record.artifacts, rules.digest)
     return record
 
 

@@ -49,7 +49,7 @@ def assemble(
         for reading in foreign:
             answers.meet(record.trace_id, reading)
     record.usage = total(operations)
-    record.artifacts = tuple(merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]]))
+    record.artifacts = merge([*declared, *[artifact for reading in ordered for artifact in reading.artifacts]])
     record.guardrails = tuple([outcome for reading in ordered for outcome in _outcomes(reading)])
     record.evaluations = (*record.evaluations, *[evaluation for reading in ordered for evaluation in reading.evaluations])
     record.operations_dropped = dropped + max(len(operations) - MAX_OPERATIONS, 0)
@@ -93,7 +93,7 @@ def total(operations: list[Operation]) -> Usage | None:
     return usage
 
 
-def merge(artifacts: list[Artifact]) -> list[Artifact]:
+def merge(artifacts: list[Artifact]) -> tuple[Artifact, ...]:
     """Each artifact once for each role: the best evidence, what either knows, and the documents of both."""
     found: dict[tuple[str, str, str | None, str, str | None], Artifact] = {}
     for artifact in artifacts:
@@ -108,7 +108,7 @@ def merge(artifacts: list[Artifact]) -> list[Artifact]:
     for (kind, name, role), versions in versioned.items():
         if len(versions) == 2 and None in versions:
             _unite(found, (kind, name, role), next(version for version in versions if version is not None))
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _unite(found: dict[tuple[str, str, str | None, str, str | None], Artifact], label: tuple[str, str, str], version: str) -> None:

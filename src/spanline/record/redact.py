@@ -1,15 +1,15 @@
-"""Redaction of ids: what of a document id or source may leave (contract.md, "Datasets")."""
+"""Redaction: what of a URL, a document id or a source may leave (contract.md, "Datasets")."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from spanline.naming import cached
-from spanline.record.artifact import Artifact, Document
+from spanline.record.artifact import Artifact, Document, Retrieval
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 
@@ -61,11 +61,14 @@ def clean_id(value: str, digest: Callable[[str], str]) -> str:
     return value
 
 
-def clean_documents(artifact: Artifact, digest: Callable[[str], str]) -> Artifact:
-    """The artifact with the ids and sources of its documents cleaned; the same object when nothing was to be done."""
-    retrieval = artifact.retrieval
-    if retrieval is None:
-        return artifact
+def clean_documents(artifacts: Iterable[Artifact], digest: Callable[[str], str]) -> tuple[Artifact, ...]:
+    """The artifacts with the ids and sources of their documents cleaned; the same objects where nothing was to be done."""
+    return tuple([
+        artifact if artifact.retrieval is None else _with_clean_documents(artifact, artifact.retrieval, digest) for artifact in artifacts
+    ])  # fmt: skip
+
+
+def _with_clean_documents(artifact: Artifact, retrieval: Retrieval, digest: Callable[[str], str]) -> Artifact:
     for document in retrieval.documents:
         if _suspicious(document):
             break

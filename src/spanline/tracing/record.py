@@ -108,8 +108,5 @@ def record_of(
     readings = joined(run.readings, run.logs) if run.logs else list(run.readings)
     assemble(record, readings, run.artifacts, run.dropped_operations, ANSWERS)
     record.finite = not (record.evaluations or record.metrics)
-    digest = run.sink.digest
-    record.artifacts = tuple(
-        [artifact if artifact.retrieval is None else clean_documents(artifact, digest) for artifact in record.artifacts]
-    )
+    record.artifacts = clean_documents(record.artifacts, run.sink.digest)
     return record
