@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from benchmarks import workload
+from benchmarks import feed, workload
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -165,10 +163,7 @@ def _relaying(rate: float = 0.0) -> Bench:
     app.state.relay = Relay(folder, [consumer])
     app.state.relay.start()
     if rate:
-        feeder = subprocess.Popen([sys.executable, "-m", "benchmarks.served", str(folder), str(rate)], stdin=subprocess.PIPE)
-        assert feeder.stdin is not None
-        feeder.stdin.write(EVENT + b"\n")
-        feeder.stdin.close()
+        feed.start(folder, rate)
     return Bench(app)
 
 
@@ -201,10 +196,6 @@ def _kept(journal: Path, ledger: Path) -> dict[str, int]:
     return kept
 
 
-EVENT = b'{"eventType":"COMPLETE","padding":"' + b"x" * 4000 + b'"}'
-BACKGROUND_RATE = 1000.0
-"""Events a second that are relayed while the app serves."""
-
 _FAST = {"SPANLINE_OTLP": "fast"}
 _OUTSIDE = {"SPANLINE_RELAY": "off"}
 _EMITS = {"BENCH_LINEAGE_URL": "{sink}"}
@@ -227,7 +218,7 @@ VARIANTS: dict[str, Variant] = {
     "G": Variant("E + the same by async_http", lambda: _opentelemetry(stages=True, emit="async_http"), _EMITS),
     "A_relay": Variant("A, and a relay thread with nothing to send", _relaying, _EMITS, loaded=False),
     "A_relayed": Variant(
-        "the same while 1000 events a second come in and are posted", lambda: _relaying(BACKGROUND_RATE / SLOWER), _EMITS, loaded=False
+        "the same while 1000 events a second come in and are posted", lambda: _relaying(feed.RATE / SLOWER), _EMITS, loaded=False
     ),
     "S_metrics": Variant("spanline, metrics only, no operations", _spanline_bare, {"SPANLINE_FEATURES": "metrics"}),
     "S_span": Variant("spanline, one span only, no operations", _spanline_bare, {"SPANLINE_FEATURES": "traces", **_FAST, **_OUTSIDE}),

@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks import load
-from benchmarks.apps import BACKGROUND_RATE, EVENT, VARIANTS
+from benchmarks import feed, load
+from benchmarks.apps import VARIANTS
 from benchmarks.callgrind import ROOT, BenchmarkError, environment
 from benchmarks.load import Figures
 from benchmarks.sink import Sink, stats
@@ -60,8 +60,8 @@ _RELAYED = "A_relay"
 _PAIRS: tuple[tuple[str, Side, Side, float | None, float | None, float | None], ...] = (
     ("16 connections: everything on, fast, relay outside / EC_excl", _FAIR, Side("S_fast"), None, 1.7, None),
     ("16 connections: the same with relay thread and ledger / EC_excl", _FAIR, Side("S_fast_relay"), None, None, None),
-    ("16 connections: 1000 events/s relayed in the background / none", Side(_RELAYED), Side(_RELAYED, fed=BACKGROUND_RATE), None, 1 / 1.3, 1.3),
-    (f"{OPEN_RATE:.0f} req/s: 1000 events/s relayed in the background / none", Side(_RELAYED), Side(_RELAYED, fed=BACKGROUND_RATE), OPEN_RATE, None, 1.3),
+    ("16 connections: 1000 events/s relayed in the background / none", Side(_RELAYED), Side(_RELAYED, fed=feed.RATE), None, 1 / 1.3, 1.3),
+    (f"{OPEN_RATE:.0f} req/s: 1000 events/s relayed in the background / none", Side(_RELAYED), Side(_RELAYED, fed=feed.RATE), OPEN_RATE, None, 1.3),
     ("16 connections: backend of 200 ms / 0 ms", Side("S_fast_relay", _BACKEND), Side("S_fast_relay", _BACKEND, 0.2), None, 1 / 1.3, 1.3),
     (f"{OPEN_RATE:.0f} req/s: backend of 200 ms / 0 ms", Side("S_fast_relay", _BACKEND), Side("S_fast_relay", _BACKEND, 0.2), OPEN_RATE, None, 1.3),
 )  # fmt: skip
@@ -194,11 +194,7 @@ def _fed(side: Side, folder: Path) -> Iterator[None]:
     if not side.fed:
         yield
         return
-    arguments = [sys.executable, "-m", "benchmarks.served", str(folder / "home" / "journal"), str(side.fed)]
-    process = subprocess.Popen(arguments, cwd=ROOT, env=environment("", folder, {}), stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    process.stdin.write(EVENT + b"\n")
-    process.stdin.close()
+    process = feed.start(folder / "home" / "journal", side.fed, environment("", folder, {}))
     try:
         yield
     finally:
