@@ -156,6 +156,12 @@ def test_an_address_that_could_mean_something_else_is_refused(url: str) -> None:
     assert CliRunner().invoke(main, ["deploy", "links", "--grafana", url or "x"]).exit_code == 1
 
 
+def test_a_refused_address_shows_no_password() -> None:
+    with pytest.raises(ConfigurationError, match=r"jaeger 'https://jaeger\.example'.*without user") as caught:
+        Places(jaeger="https://ops:hunter2@jaeger.example")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_good_addresses() -> None:
     assert Places(base="https://runs.example.com/team-a/").base == "https://runs.example.com/team-a"
     assert Places(base="http://[::1]:8008").base == "http://[::1]:8008"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from spanline.errors import ConfigurationError
+from spanline.record.redact import without_user
 
 INCIDENT = "spanline-incident"
 """Uid of the board that a link with a time opens."""
@@ -45,7 +46,9 @@ class Places:
                 continue
             value = value.rstrip("/")
             if not _BASE.match(value):
-                raise ConfigurationError(f"{field.name} {value!r}: expected http(s)://host[:port][/path], without user, query or fragment")
+                raise ConfigurationError(
+                    f"{field.name} {without_user(value)!r}: expected http(s)://host[:port][/path], without user, query or fragment"
+                )
             object.__setattr__(self, field.name, value)
 
 
