@@ -20,7 +20,7 @@ from spanline.journal.segment import MAX_AGE_S, new_name
 CHECK_S = 1.0
 """How often the disk is looked at, and how soon a failed disk is tried again."""
 
-_LINE_END = 10
+_LINE_END = ord("\n")  # as a number, which is looked for faster (see `lineage.encoding`)
 _writing = guard("journal.write")
 
 _SHARES = 8

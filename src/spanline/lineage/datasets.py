@@ -37,10 +37,13 @@ class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, 
     input_facets: dict[str, Any] = {}
 
 
+MadeDataset = Dataset | msgspec.Raw
+"""A dataset of an event; encoded where later events will repeat it."""
+
 _encode = msgspec.json.Encoder().encode
 
 
-def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> tuple[list[Dataset | msgspec.Raw], list[Dataset | msgspec.Raw]]:
+def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> tuple[list[MadeDataset], list[MadeDataset]]:
     """Input and output datasets of a record.
 
     Args:
@@ -66,7 +69,7 @@ def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
     return frozenset([(a.role, _key(a.kind, a.namespace, a.name, a.version)) for a in record.artifacts])
 
 
-_Sides = tuple[dict[Key, Dataset | msgspec.Raw], dict[Key, Dataset | msgspec.Raw]]
+_Sides = tuple[dict[Key, MadeDataset], dict[Key, MadeDataset]]
 _usuals: dict[tuple[tuple[Artifact, ...], str | None, Stamp], _Sides] = {}
 
 
@@ -85,7 +88,7 @@ def _usual(artifacts: tuple[Artifact, ...], service: str | None, mark: Stamp) ->
     return known
 
 
-def _side(artifacts: tuple[Artifact, ...], role: Role, flow: str, service: str | None, mark: Stamp) -> dict[Key, Dataset | msgspec.Raw]:
+def _side(artifacts: tuple[Artifact, ...], role: Role, flow: str, service: str | None, mark: Stamp) -> dict[Key, MadeDataset]:
     made = _made(_merged(artifacts, role), mark, False)
     if service is not None:
         # What tells flows apart comes first in the name.
@@ -94,11 +97,11 @@ def _side(artifacts: tuple[Artifact, ...], role: Role, flow: str, service: str |
     return {key: _encoded(dataset) for key, dataset in made.items()}
 
 
-def _made(merged: dict[Key, Artifact], mark: Stamp, statistics: bool) -> dict[Key, Dataset | msgspec.Raw]:
+def _made(merged: dict[Key, Artifact], mark: Stamp, statistics: bool) -> dict[Key, MadeDataset]:
     return {key: _facts(key, artifact, mark, statistics) for key, artifact in merged.items()}
 
 
-def _encoded(made: Dataset | msgspec.Raw) -> Dataset | msgspec.Raw:
+def _encoded(made: MadeDataset) -> MadeDataset:
     try:
         return msgspec.Raw(_encode(made))
     except UnicodeEncodeError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from spanline.lineage.datasets import Dataset, datasets_of, keys_of
+from spanline.lineage.datasets import MadeDataset, datasets_of, keys_of
 from spanline.lineage.encoding import encode
 from spanline.lineage.facets import Stamp, stamp
 from spanline.lineage.location import SourceLocation, source_location
@@ -37,8 +37,8 @@ class _RunEvent(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     event_type: str
     run: _Run
     job: _Job
-    inputs: list[Dataset | msgspec.Raw]
-    outputs: list[Dataset | msgspec.Raw]
+    inputs: list[MadeDataset]
+    outputs: list[MadeDataset]
     producer: str
     schema_url: str = msgspec.field(default=SCHEMA_URL, name="schemaURL")
 
