@@ -1,4 +1,4 @@
-"""Attributes of spans that we make: what every exporter can send, put on the span once."""
+"""Attributes of spans: those that we make, as every exporter can send them, and a plain dict of those that we read."""
 
 from __future__ import annotations
 
@@ -76,3 +76,11 @@ def attribute(value: Any) -> Any:
     if isinstance(value, str):
         return attribute(str(value))
     return None
+
+
+def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A plain dict of attributes. The SDK hands out a proxy of a locked mapping; its copy() is one call, walking it is three for each key."""
+    if attributes is None:
+        return {}
+    copy = getattr(attributes, "copy", None)
+    return copy() if copy is not None else dict(attributes)

@@ -10,8 +10,8 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 import spanline.semconv as s
 from spanline._guard import report
 from spanline.record.active import RUN_OF_SPAN, SINKS, ActiveRun
+from spanline.record.attributes import plain
 from spanline.record.run import Evaluation
-from spanline.tracing.attributes import plain
 from spanline.tracing.log_events import (
     DETAILS,
     EVALUATION,

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
-from spanline.tracing.attributes import plain
+from spanline.record.attributes import plain
 
 logger = logging.getLogger("spanline")
 

@@ -15,8 +15,8 @@ from spanline.dialects.reader import dialect_of, read
 from spanline.dialects.registry import registry
 from spanline.identity import TRACESTATE_KEY, parse_tracestate_entry
 from spanline.record.active import CONTEXT, CURRENT, RUN_OF_SPAN, SEED, SINKS, ActiveRun, apply_facts, mark_root, run_id
+from spanline.record.attributes import plain
 from spanline.semconv import GUARDRAIL_REASON, SPANLINE_OPERATION
-from spanline.tracing.attributes import plain
 from spanline.tracing.held import Held
 from spanline.tracing.record import root_job
 
