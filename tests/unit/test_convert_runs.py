@@ -91,6 +91,8 @@ def test_outcome_is_that_of_the_root(attributes: dict[str, Any], status: dict[st
         ),
         ({"attributes": {"spanline.job": "nightly", "openlineage.job.name": "svc.nightly"}}, "svc.nightly"),
         ({"attributes": {"openlineage.job.name": "other.POST /x", "openlineage.job.namespace": "prod"}}, "other.POST /x"),
+        ({"attributes": {"openlineage.job.name": "\x1f", "openlineage.job.namespace": "\x1f"}}, "svc.trace"),
+        ({"kind": 2, "attributes": {"openlineage.job.name": " ", **http()}}, "svc.POST /chat"),
     ],
 )
 def test_job_names(root: dict[str, Any], job: str) -> None:

@@ -76,7 +76,7 @@ class Intake:
         service = str(name) if name and not str(name).startswith(UNKNOWN_SERVICE) else self._service
         environment = attributes.get("deployment.environment.name") or attributes.get("deployment.environment")
         release = release_of_resource(attributes)
-        made = Resource(fit(service) or self._service, fit(str(environment)) if environment else None, release)
+        made = Resource(_text(service) or self._service, _text(str(environment)) if environment else None, release)
         key = repr(made)
         number = self._known.get(key)
         if number is None:
@@ -128,7 +128,7 @@ class Intake:
             ended_ns=ended_ns,
             failed=failed,
             remote=bool(flags & _REMOTE) if flags & _HAS_REMOTE else None,
-            error_type=fit(error) if isinstance(error, str) else None,
+            error_type=_text(error),
             root=root,
             reading=reading,
         )
@@ -223,7 +223,8 @@ _NOTHING = Root()
 
 
 def _text(value: object) -> str | None:
-    return fit(value) if isinstance(value, str) and value else None
+    """A text without its control characters; None when nothing is left."""
+    return fit(value).strip() or None if isinstance(value, str) else None
 
 
 def _header(value: object) -> str | None:

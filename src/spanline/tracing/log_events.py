@@ -90,8 +90,8 @@ def exception_type(attributes: Mapping[str, Any]) -> str | None:
     """Type of the exception of a `gen_ai.client.operation.exception`; its message stays behind."""
     for key in ("exception.type", s.ERROR_TYPE):
         value = attributes.get(key)
-        if isinstance(value, str) and value:
-            return fit(value)
+        if isinstance(value, str) and (kind := fit(value)):
+            return kind
     return None
 
 
