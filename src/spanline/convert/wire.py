@@ -39,36 +39,38 @@ def looks_like_request(head: bytes) -> bool:
 
 
 def signal_of_group(body: bytes) -> str | None:
-    """What a resource's group holds; None for metrics and for nothing."""
-    for number, start, end in _parts(body):
-        if number == 2:
-            signal = signal_of_scope(body[start:end])
-            if signal is not None:
-                return signal
-    return None
+    """What a resource's group holds: `spans`, `logs` or `metrics`; None when nothing tells."""
+    return next((signal for number, start, end in _parts(body) if number == 2 and (signal := signal_of_scope(body[start:end]))), None)
 
 
 def signal_of_scope(body: bytes) -> str | None:
     """What a scope's group holds."""
-    for number, start, end in _parts(body):
-        if number == 2:
-            return signal_of_item(body[start:end])
-    return None
+    return next((signal for number, start, end in _parts(body) if number == 2 and (signal := signal_of_item(body[start:end]))), None)
 
 
 def signal_of_item(body: bytes) -> str | None:
-    """A span has a trace id of 16 bytes in field 1 or a time in 7; a log record a time in 1 or 11 or a trace id in 9."""
+    """What an item is: `spans`, `logs` or `metrics`; None when it is empty or broken."""
+    sizes: dict[int, int] = {}
     try:
         for number, wire, size in _tags(body):
-            if (number == 1 and wire == _LEN and size == 16) or (number == 7 and wire == _FIXED64):
-                return "spans"
-            if (number in (1, 11) and wire == _FIXED64) or (number == 9 and wire == _LEN and size == 16):
-                return "logs"
-            if number == 7 and wire == _LEN:
-                return None
+            signal = _TELLING.get((number, wire))
+            if signal is not None:
+                return signal
+            sizes[number] = size
     except ValueError:
         return None
-    return None
+    if 1 in sizes:
+        # A span that says nothing but its ids, or a metric's name.
+        return "spans" if (sizes[1], sizes.get(2)) == (16, 8) else "metrics"
+    return "logs" if sizes else None
+
+
+# Fields that only one of the three has, by number and wire type.
+_TELLING = {
+    **dict.fromkeys([(6, _VARINT), (7, _FIXED64), (8, _FIXED64), (10, _VARINT), (12, _VARINT), (13, _LEN), (14, _VARINT), (15, _LEN), (16, _FIXED32)], "spans"),
+    **dict.fromkeys([(1, _FIXED64), (2, _VARINT), (6, _LEN), (7, _VARINT), (8, _FIXED32), (11, _FIXED64)], "logs"),
+    (7, _LEN): "metrics",
+}  # fmt: skip
 
 
 def _tags(body: bytes) -> Iterator[tuple[int, int, int]]:
