@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, overload
 from opentelemetry.trace import SpanKind
 
 import spanline.semconv as s
-from spanline._guard import guard
+from spanline._guard import guard, report
 from spanline.api.operation import Operation, joined
 from spanline.api.response import facts_of
 from spanline.naming import versioned
@@ -30,8 +30,6 @@ _KEYS = {
     "service_tier": s.SERVICE_TIER,
     "cost_usd": s.SPANLINE_COST,
 }
-
-_responding = guard("api.response")
 
 
 class Inference(Operation):
@@ -62,7 +60,7 @@ class Inference(Operation):
         Raises:
             Nothing.
         """
-        with _responding:
+        try:
             known = facts
             if response is not None:
                 known = {**facts_of(response), **{key: value for key, value in facts.items() if value is not None}}
@@ -73,6 +71,8 @@ class Inference(Operation):
             unknown = known.keys() - _KEYS.keys()
             if unknown:
                 raise TypeError(f"response() does not know {', '.join(sorted(unknown))}; known: {', '.join(_KEYS)}")
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("api.response", error)
 
     def first_token(self) -> None:
         """Mark the first token of a streamed answer; later calls change nothing."""

@@ -15,16 +15,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 import spanline.semconv as s
-from spanline._guard import guard
+from spanline._guard import report
 from spanline.api.generators import stepped, stepped_async
 from spanline.errors import error_type
 from spanline.record.active import CURRENT, SINKS, Sink, leave
 from spanline.record.attributes import put, set_clean
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# A guard has no state: those of the request path are made once.
-_starting, _ending = guard("api.start"), guard("api.end")
 
 
 def current_sink() -> Sink | None:
@@ -68,11 +65,13 @@ class Operation:
         return self
 
     def __enter__(self) -> Self:
-        with _starting:
+        try:
             sink = current_sink()
             if sink is not None:
                 self._span = sink.tracer.start_span(self._name, kind=self._span_kind, attributes=self._start)
                 self._token = otel_context.attach(trace.set_span_in_context(self._span))
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("api.start", error)
         return self
 
     def apart(self) -> Context:
@@ -85,7 +84,7 @@ class Operation:
         return inside
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        with _ending:
+        try:
             if self._token is not None:
                 leave(self._token)
                 self._token = None
@@ -96,6 +95,8 @@ class Operation:
             elif self._held:
                 return
             self._end()
+        except Exception as ours:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("api.end", ours)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

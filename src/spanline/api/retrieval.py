@@ -12,7 +12,7 @@ import msgspec
 from opentelemetry.trace import SpanKind
 
 import spanline.semconv as s
-from spanline._guard import guard
+from spanline._guard import report
 from spanline.api.operation import Operation, current_sink
 from spanline.dialects.coerce import MAX_DOCUMENTS, number, text
 from spanline.dialects.documents import columns
@@ -42,13 +42,15 @@ class Retrieval(Operation):
             Nothing of its own; what the iterable raises passes.
         """
         items = _items(found)
-        with guard("api.documents"):
+        try:
             sink = current_sink()
             digest = sink.digest if sink is not None else _withheld
             documents = [document for item in items[:MAX_DOCUMENTS] if (document := _document(item, digest)) is not None]
             self._found = (*self._found, *documents)[:MAX_DOCUMENTS]
             self._hits += len(items)
             self.attributes({s.HITS: self._hits, s.DOCUMENTS: _encode(self._found).decode()})
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("api.documents", error)
 
     def hits(self, count: int) -> None:
         """Record the number of documents found, where their ids are not known."""

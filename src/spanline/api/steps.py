@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.trace import Status, StatusCode
 
 import spanline.semconv as s
-from spanline._guard import guard
+from spanline._guard import report
 from spanline.api.operation import Operation, current_sink
 from spanline.errors import error_type
 
@@ -38,7 +38,7 @@ class Guardrail(Operation):
         self._verdict("skip", None, None)
 
     def _verdict(self, outcome: str, action: str | None, score: float | None, reason: str | None = None) -> None:
-        with guard("api.guardrail"):
+        try:
             if reason is not None:
                 sink = current_sink()
                 if sink is not None and sink.settings.allows(s.GUARDRAIL_REASON):
@@ -46,6 +46,8 @@ class Guardrail(Operation):
             self.attributes(
                 {s.GUARDRAIL_OUTCOME: outcome, s.GUARDRAIL_SCORE: score, s.GUARDRAIL_ACTION: action if action in ACTIONS else None}
             )
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("api.guardrail", error)
 
     def _returned(self, result: Any) -> None:
         if s.GUARDRAIL_OUTCOME not in self._late and isinstance(result, bool):

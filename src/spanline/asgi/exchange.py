@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 import spanline.semconv as s
-from spanline._guard import guard
+from spanline._guard import report
 from spanline.asgi.route import METHODS, route_template
 from spanline.asgi.server import is_of_server, waiting
 from spanline.asgi.types import Message, Receive, Scope, Send
@@ -18,9 +18,6 @@ from spanline.errors import error_type
 from spanline.naming import request_job, websocket_job
 from spanline.record.active import PROVENANCE, ActiveRun, mark_root, provenance, run_id
 from spanline.record.attributes import set_clean
-
-# A guard has no state: those of the request path are made once.
-_answering, _ending, _looking = guard("asgi.headers"), guard("asgi.end"), guard("asgi.receive")
 
 ABNORMAL_CLOSURE = 1006
 """WebSocket close code of a connection that broke (RFC 6455, 7.4.1)."""
@@ -115,10 +112,12 @@ class Exchange:
         last = kind == "http.response.body" and not message.get("more_body", False)
         if last and not self._receiving and not self._early and self.status is not None and self.status < 500:
             # Most apps do not ask whether their client is still there.
-            with _looking:
+            try:
                 self._early = waiting(self.receive_)
                 for ready in self._early:
                     self._note(ready)
+            except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+                report("asgi.receive", error)
         await self.send_(message)
         if (
             (last and not self._trailers)
@@ -149,7 +148,7 @@ class Exchange:
         await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
 
     def _add_headers(self, message: Message) -> None:
-        with _answering:
+        try:
             headers = list(message.get("headers", ()))
             headers.append((b"x-trace-id", self.trace_hex.encode()))
             if self.url_header is not None:
@@ -163,6 +162,8 @@ class Exchange:
             if self.adopted:
                 # Whoever made the span may end it before the last byte; by now its route is known.
                 self._mark()
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("asgi.headers", error)
 
     def _mark(self) -> None:
         """Write the run's identity on the server span, while it is open."""
@@ -178,8 +179,10 @@ class Exchange:
         if self.ended:
             return
         self.ended = True
-        with _ending:
+        try:
             self._end(error)
+        except Exception as ours:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("asgi.end", ours)
 
     def _end(self, error: BaseException | None) -> None:
         run = self.run
@@ -197,6 +200,9 @@ class Exchange:
             run.failed = True
         elif run.aborted:
             run.error_type = error_type(error) if cancelled and error is not None else "client_disconnected"
+        if run.name_of is not None and not self.span.is_recording():
+            # No span processor settles it. It holds the request, which would be left to Python's collector.
+            run.job, run.name_of = run.job or self.job_name(), None
         if self.spanless:
             run.ended_ns = time.time_ns()
             run.sink.finish(run)

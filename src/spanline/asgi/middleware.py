@@ -55,10 +55,6 @@ class _Carrier(Getter[Mapping[str, list[str]]]):
 _CARRIER = _Carrier()
 
 
-# A guard has no state: those of the request path are made once.
-_finding, _beginning, _failing = guard("asgi.page"), guard("asgi.begin"), guard("asgi.fail")
-
-
 class SpanlineMiddleware:
     """Wraps any ASGI app. Nothing of a request is kept here: each has its own `Exchange`.
 
@@ -92,8 +88,10 @@ class SpanlineMiddleware:
             await self.app(scope, receive, send)
             return
         page: ASGIApp | None = None
-        with _finding:
+        try:
             page = self.runtime.page(scope) if kind == "http" else None
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("asgi.page", error)
         if page is not None:
             await page(scope, receive, send)
             return
@@ -101,8 +99,10 @@ class SpanlineMiddleware:
             await self.app(scope, receive, send)
             return
         exchange: Exchange | None = None
-        with _beginning:
+        try:
             exchange = self._begin(scope, receive, send)
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("asgi.begin", error)
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -113,7 +113,7 @@ class SpanlineMiddleware:
             await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             if isinstance(error, Exception) and exchange.answerable:
-                with _failing:
+                with guard("asgi.fail"):
                     await exchange.fail()
             exchange.end(error)
             raise

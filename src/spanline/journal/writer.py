@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from spanline._guard import guard, warn_once_a_minute
+from spanline._guard import guard, report, warn_once_a_minute
 from spanline.journal.disk import free_ratio, reason_of
 from spanline.journal.keeper import Keeper
 from spanline.journal.retention import FULL, total_bytes
@@ -21,7 +21,6 @@ CHECK_S = 1.0
 """How often the disk is looked at, and how soon a failed disk is tried again."""
 
 _LINE_END = ord("\n")  # as a number, which is looked for faster (see `lineage.encoding`)
-_writing = guard("journal.write")
 
 _SHARES = 8
 # A segment is at most that share of the whole, so that dropping the oldest one frees little; and a writer asks for the
@@ -89,8 +88,10 @@ class JournalWriter:
         Returns:
             True when the operating system has it; False when it was dropped and counted.
         """
-        with _writing:
+        try:
             return self._write(line)
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("journal.write", error)
         return False
 
     def _write(self, line: bytes) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import prometheus_client
 from prometheus_client import CollectorRegistry
 
-from spanline._guard import guard
+from spanline._guard import guard, report
 from spanline.metrics import shared
 from spanline.metrics.catalogue import BY_NAME
 from spanline.metrics.exemplars import Exemplars
@@ -27,7 +27,6 @@ _CANCELLED = frozenset({"CancelledError", "asyncio.CancelledError", "asyncio.exc
 _MAX_CONFLICTS = 10_000
 _MAX_USED = 1_000
 
-# A guard has no state.
 _measuring = guard("metrics")
 
 
@@ -95,7 +94,7 @@ class Metrics:
                 that, and without it conflicts only.
             new_conflicts: Those of the record's conflicts that nobody counted yet; found here when not given.
         """
-        with _measuring:
+        try:
             for conflict in self._unseen(record) if new_conflicts is None else new_conflicts:
                 self._conflicts.get(conflict.kind).count(1)
             first = record.sequence == 0
@@ -113,6 +112,8 @@ class Metrics:
             for verdict in record.guardrails:
                 self._guardrails.get(verdict.name, verdict.outcome).count(1, exemplars.of(verdict.span_id))
             self._evaluations_of(record, exemplars)
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("metrics", error)
 
     def _operations_of(self, record: RunRecord, exemplars: Exemplars) -> None:
         for operation in record.operations:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from spanline._guard import guard, logger, on_internal_error, set_strict
+from spanline._guard import guard, logger, on_internal_error, report, set_strict
 from spanline.api.job import parent_id_from_environment
 from spanline.asgi.types import ASGIApp, Scope
 from spanline.errors import ConfigurationError
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from spanline.runtime.relay_process import RelayProcess
 
 MAX_JOB_KEYS = 1000
-
-# A guard has no state: those of the request path are made once.
-_finishing, _measuring = guard("runtime.finish"), guard("runtime.measure")
 
 
 class Runtime:
@@ -128,7 +125,7 @@ class Runtime:
 
     def finish(self, run: ActiveRun) -> None:
         """Record a run that has ended, or a straggler of one."""
-        with _finishing:
+        try:
             if self._closed and self._journal is None:
                 return
             if not run.has_lineage() and self.settings.record != "all":
@@ -140,10 +137,11 @@ class Runtime:
             record = run.record = self._record(run)
             record.conflicts, new = self.labels.check(record.artifacts, record.run_id)
             if self.metrics is not None:
-                with _measuring:
-                    self.metrics.record(record, route=run.route, sampled=run.sampled, previous=previous, new_conflicts=new)
+                self.metrics.record(record, route=run.route, sampled=run.sampled, previous=previous, new_conflicts=new)
             if self.lineage:
                 self._write(record)
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("runtime.finish", error)
 
     def started(self, run: ActiveRun) -> None:
         """Journal the START of a `job()`, or of a run that has been open for long."""
@@ -169,8 +167,11 @@ class Runtime:
 
     def in_flight(self, delta: int) -> None:
         """Count requests that are being served."""
-        if self.metrics is not None:
-            self.metrics.in_flight(delta)
+        try:
+            if self.metrics is not None:
+                self.metrics.in_flight(delta)
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("metrics", error)
 
     def _record(self, run: ActiveRun) -> RunRecord:
         settings = self.settings
