@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from starlette.routing import Mount, Route
 from spanline.api.context import context, current, headers
 from spanline.api.job import job
 from spanline.api.steps import tool
+from spanline.asgi.exchange import Exchange
 from spanline.asgi.install import install
 from spanline.asgi.middleware import SpanlineMiddleware
 from spanline.identity import child_run_id, run_id_of
@@ -497,3 +499,22 @@ async def test_metrics_only_measures_without_a_server_span(make_sink: MakeSink) 
     assert (record.job, record.sampled, len(record.operations)) == ("svc.GET /items/{item}", False, 1)
     assert record.ended_ns is not None
     assert record.ended_ns >= record.started_ns
+
+
+@pytest.mark.parametrize("options", [{}, {"sampler": ALWAYS_OFF}, {"features": ("metrics",)}], ids=["traced", "unsampled", "metrics only"])
+async def test_no_request_is_left_to_pythons_collector(make_sink: MakeSink, options: dict[str, Any]) -> None:
+    """A cycle would hold each request, with all that the app keeps on its scope, until a full collection."""
+    sampler = options.get("sampler")
+    sink = make_sink(*([sampler] if sampler else []), **{key: value for key, value in options.items() if key != "sampler"})
+    app = app_with(sink)
+    async with client(app) as http:
+        await http.get("/items/1")
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(3):
+                await http.get(f"/items/{number}")
+            left = [thing for thing in gc.get_objects() if isinstance(thing, Exchange)]
+        finally:
+            gc.enable()
+    assert left == []

@@ -51,13 +51,13 @@ class Job:
         """Record parameters (hyperparameters, chunk sizes …): written as strings into `executionParameters`."""
         with guard("api.job"):
             if self._run is not None:
-                self._run.parameters.update((name, str(value)) for name, value in values.items())
+                self._run.parameters = {**self._run.parameters, **{name: str(value) for name, value in values.items()}}
 
     def metrics(self, **values: float) -> None:
         """Record results as numbers (loss, rows, recall …)."""
         with guard("api.job"):
             if self._run is not None:
-                self._run.metrics.update((name, float(value)) for name, value in values.items())
+                self._run.metrics = {**self._run.metrics, **{name: float(value) for name, value in values.items()}}
 
     def inputs(self, *references: Reference) -> None:
         """Add what the job read, when it is known later."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
@@ -29,19 +30,18 @@ class Exchange:
     Args:
         scope: The ASGI scope as it is passed down.
         run: The run that this request is; without identity when nothing records it.
-        span: The server span; made by us or found.
+        span: The server span; made by us or found. None: nothing makes one (metrics only), the run is handed over here.
         adopted: The span is somebody else's: it is not ended here.
-        spanless: Nothing makes a server span (metrics only): the run is handed over here.
         trace_hex: Trace id as 32 hex, for the response.
     """
 
     __slots__ = (
-        "_base", "_early", "_marked", "_provenance", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "spanless", "status", "trace_hex",
+        "_base", "_early", "_marked", "_provenance", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "status", "trace_hex",
         "url_header", "websocket",
     )  # fmt: skip
 
     def __init__(
-        self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span, *, adopted: bool, spanless: bool, trace_hex: str
+        self, scope: Scope, receive: Receive, send: Send, run: ActiveRun, span: trace.Span | None, *, adopted: bool, trace_hex: str
     ) -> None:
         self.scope = scope
         self.receive_ = receive
@@ -49,7 +49,6 @@ class Exchange:
         self.run = run
         self.span = span
         self.adopted = adopted
-        self.spanless = spanless
         self.trace_hex = trace_hex
         self.websocket = scope["type"] == "websocket"
         self.status: int | None = None
@@ -64,22 +63,11 @@ class Exchange:
         settings = run.sink.settings
         self._provenance = settings.provenance == "header"
         self.url_header = f'<{settings.base_url}/r/{trace_hex}>; rel="describedby"'.encode("latin-1") if settings.base_url else None
-        run.name_of = self.job_name
+        run.name_of = partial(_job_name, scope, self._base)
 
     def route(self) -> str | None:
         """The route template as far as it is known."""
         return self.run.route or route_template(self.scope, self._base)
-
-    def job_name(self) -> str:
-        """The job's name as far as it is known."""
-        service = self.run.sink.settings.service
-        route = self.run.route = self.route()
-        return websocket_job(service, route) if self.websocket else request_job(service, self.method(), route)
-
-    def method(self) -> str:
-        """The HTTP method, `HTTP` for one that the conventions do not know."""
-        method = self.scope.get("method", "")
-        return method if method in METHODS else "HTTP"
 
     async def receive(self) -> Message:
         """Pass a message on; note that the client went away."""
@@ -103,30 +91,40 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Pass a message on at once; add our headers to the first, end the run after the last."""
         kind = message["type"]
+        if kind == "http.response.body":
+            last = not message.get("more_body", False)
+            if last:
+                self._look()
+            await self.send_(message)
+            if last and not self._trailers:
+                self._answered()
+            return
         if kind == "http.response.start" or kind == "websocket.http.response.start":
             self.status = self.run.http_status_code = message["status"]
             self._trailers = bool(message.get("trailers", False))
             self._add_headers(message)
         elif kind == "websocket.accept":
             self._add_headers(message)
-        last = kind == "http.response.body" and not message.get("more_body", False)
-        if last and not self._receiving and not self._early and self.status is not None and self.status < 500:
-            # Most apps do not ask whether their client is still there.
-            try:
-                self._early = waiting(self.receive_)
-                for ready in self._early:
-                    self._note(ready)
-            except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
-                report("asgi.receive", error)
         await self.send_(message)
-        if (
-            (last and not self._trailers)
-            or (kind == "http.response.trailers" and not message.get("more_trailers", False))
-            or kind == "http.response.pathsend"
-        ):
-            # Inside an exception handler that answers (ServerErrorMiddleware), the exception is still the one being handled.
-            error = sys.exc_info()[1] if self.status is not None and self.status >= 500 else None
-            self.end(error)
+        if kind == "http.response.pathsend" or (kind == "http.response.trailers" and not message.get("more_trailers", False)):
+            self._answered()
+
+    def _look(self) -> None:
+        """Before the last byte: most apps do not ask whether their client is still there."""
+        if self._receiving or self._early or self.status is None or self.status >= 500:
+            return
+        try:
+            self._early = waiting(self.receive_)
+            for ready in self._early:
+                self._note(ready)
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
+            report("asgi.receive", error)
+
+    def _answered(self) -> None:
+        """The last byte has been handed over."""
+        # Inside an exception handler that answers (ServerErrorMiddleware), the exception is still the one being handled.
+        error = sys.exc_info()[1] if self.status is not None and self.status >= 500 else None
+        self.end(error)
 
     @property
     def unanswered(self) -> bool:
@@ -186,7 +184,6 @@ class Exchange:
 
     def _end(self, error: BaseException | None) -> None:
         run = self.run
-        route = run.route = self.route()
         status = self.status
         cancelled = error is not None and not isinstance(error, Exception)
         closed = self.websocket and (error is None or _is_disconnect(error))
@@ -200,20 +197,19 @@ class Exchange:
             run.failed = True
         elif run.aborted:
             run.error_type = error_type(error) if cancelled and error is not None else "client_disconnected"
-        if run.name_of is not None and not self.span.is_recording():
-            # No span processor settles it. It holds the request, which would be left to Python's collector.
-            run.job, run.name_of = run.job or self.job_name(), None
-        if self.spanless:
+        span = self.span
+        if span is None:
             run.ended_ns = time.time_ns()
             run.sink.finish(run)
             return
-        if self.span.is_recording():
-            self._describe(route, status)
+        route = run.route = self.route()
+        if span.is_recording():
+            self._describe(span, route, status)
         self._mark()
         if not self.adopted:
-            self.span.end()
+            span.end()
 
-    def _describe(self, route: str | None, status: int | None) -> None:
+    def _describe(self, span: trace.Span, route: str | None, status: int | None) -> None:
         """Put what the request turned out to be on the server span."""
         run = self.run
         attributes: dict[str, Any] = {}
@@ -223,12 +219,25 @@ class Exchange:
             attributes["http.response.status_code"] = status
         if run.error_type is not None:
             attributes[s.ERROR_TYPE] = run.error_type
-        set_clean(self.span, attributes)
+        set_clean(span, attributes)
         if run.failed:
-            self.span.set_status(Status(StatusCode.ERROR))
+            span.set_status(Status(StatusCode.ERROR))
         if not self.adopted:
-            word = "WS" if self.websocket else self.method()
-            self.span.update_name(f"{word} {route}" if route else word)
+            word = "WS" if self.websocket else _method(self.scope)
+            span.update_name(f"{word} {route}" if route else word)
+
+
+def _job_name(scope: Scope, base: str, run: ActiveRun) -> str:
+    """The job's name as far as the route is known, which is noted on the run."""
+    service = run.sink.settings.service
+    route = run.route = run.route or route_template(scope, base)
+    return websocket_job(service, route) if scope["type"] == "websocket" else request_job(service, _method(scope), route)
+
+
+def _method(scope: Scope) -> str:
+    """The HTTP method, `HTTP` for one that the conventions do not know."""
+    method = scope.get("method", "")
+    return method if method in METHODS else "HTTP"
 
 
 def _is_disconnect(error: BaseException) -> bool:

@@ -12,14 +12,14 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 _OTHERS = frozenset({b"host", b"user-agent"})
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 """A request id is kept as sent when it matches (contract.md, `spanline_trace`)."""
 
 
-def is_request_id(text: str) -> bool:
+def is_request_id(value: bytes) -> bool:
     """Whether it may be kept as sent."""
     # Most are plain letters and digits; those with a dash or a dot are looked at.
-    return (text.isalnum() and text.isascii() and len(text) <= 128) or REQUEST_ID.match(text) is not None
+    return (value.isalnum() and len(value) <= 128) or _REQUEST_ID.match(value) is not None
 
 
 class HeaderReader:
@@ -27,11 +27,11 @@ class HeaderReader:
 
     Args:
         settings: Names of the request id, tenant, subject and session headers.
-        propagation: Names of the headers that the propagator reads; None where no span is made, which needs the facts alone.
+        propagation: Names of the headers that the propagator reads.
     """
 
-    def __init__(self, settings: Settings, propagation: Iterable[str] | None) -> None:
-        self.propagation = frozenset(name.lower().encode("latin-1") for name in propagation or ())
+    def __init__(self, settings: Settings, propagation: Iterable[str]) -> None:
+        self.propagation = frozenset(name.lower().encode("latin-1") for name in propagation)
         self._propagation = {name: name.decode("latin-1") for name in self.propagation}
         facts = {
             "request_id": settings.request_id_header,
@@ -40,7 +40,7 @@ class HeaderReader:
             "session": settings.session_header,
         }
         self._facts = {name.lower().encode("latin-1"): fact for fact, name in facts.items() if name}
-        self._wanted = frozenset({*self.propagation, *self._facts, *(_OTHERS if propagation is not None else ())})
+        self._wanted = frozenset({*self.propagation, *self._facts, *_OTHERS})
 
     def read(self, headers: Headers) -> tuple[dict[str, list[str]], dict[str, str], dict[bytes, bytes]]:
         """Headers of one request.
@@ -50,7 +50,7 @@ class HeaderReader:
             `tenant`, `subject`, `session`), and `host` and `user-agent` as bytes.
         """
         carrier: dict[str, list[str]] = {}
-        facts: dict[str, str] = {}
+        facts: dict[str, bytes] = {}
         others: dict[bytes, bytes] = {}
         wanted = self._wanted
         for name, value in headers:
@@ -58,16 +58,32 @@ class HeaderReader:
                 continue
             fact = self._facts.get(name)
             if fact is not None:
-                facts[fact] = value.decode("latin-1")
+                facts[fact] = value
             key = self._propagation.get(name)
             if key is not None:
                 carrier.setdefault(key, []).append(value.decode("latin-1"))
             elif name in _OTHERS:
                 others[name] = value
-        request_id = facts.get("request_id")
-        if request_id is not None and not is_request_id(request_id):
-            del facts["request_id"]
-        return carrier, facts, others
+        return carrier, _texts(facts), others
+
+    def facts(self, headers: Headers) -> dict[str, str]:
+        """The facts alone, where no span is made."""
+        wanted = self._facts
+        facts: dict[str, bytes] = {}
+        for name, value in headers:
+            if name in wanted:
+                facts[wanted[name]] = value
+        return _texts(facts)
+
+
+def _texts(facts: dict[str, bytes]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for fact, value in facts.items():
+        if fact != "request_id":
+            texts[fact] = value.decode("latin-1")
+        elif is_request_id(value):
+            texts[fact] = value.decode()
+    return texts
 
 
 def server_address(scope: Any, host: bytes | None) -> dict[str, str | int]:

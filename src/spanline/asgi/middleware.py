@@ -73,7 +73,7 @@ class SpanlineMiddleware:
         self._excluded = listed(settings.excluded) if settings.excluded else None
         self._trust = settings.trust_remote == "always"
         self._tracing = "traces" in settings.features or "lineage" in settings.features
-        self._headers = HeaderReader(settings, propagate.get_global_textmap().fields if self._tracing else None)
+        self._headers = HeaderReader(settings, propagate.get_global_textmap().fields)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -106,7 +106,7 @@ class SpanlineMiddleware:
         if exchange is None:
             await self.app(scope, receive, send)
             return
-        token = None if exchange.adopted or exchange.spanless else otel_context.attach(trace.set_span_in_context(exchange.span))
+        token = None if exchange.adopted or exchange.span is None else otel_context.attach(trace.set_span_in_context(exchange.span))
         current = CURRENT.set(exchange.run)
         self.runtime.in_flight(1)
         try:
@@ -118,7 +118,8 @@ class SpanlineMiddleware:
             exchange.end(error)
             raise
         finally:
-            exchange.end(_Unanswered() if exchange.unanswered else None)
+            if not exchange.ended:
+                exchange.end(_Unanswered() if exchange.unanswered else None)
             self.runtime.in_flight(-1)
             CURRENT.reset(current)
             if token is not None:
@@ -131,29 +132,32 @@ class SpanlineMiddleware:
         scope["spanline"] = True
         # FastAPI ≥ 0.165 makes a server span of its own; inside of us it looks for this key and lets it be, in sub-apps too.
         scope.setdefault("fastapi.telemetry", None)
-        carrier, facts, others = self._headers.read(scope["headers"])
         present = trace.get_current_span()
         adopted = CURRENT.get() is None and present.is_recording() and getattr(present, "kind", None) is SpanKind.SERVER
         run: ActiveRun | None = RUN_OF_SPAN.get(present.get_span_context().span_id) if adopted else None
         if run is None:
             run = ActiveRun(self.runtime)
-        run.sink = self.runtime
-        span = present if adopted else self._server_span(scope, run, carrier, others) if self._tracing else trace.INVALID_SPAN
-        run.request_id = facts.pop("request_id", None)
-        if facts:
-            apply_facts(run, facts)
-        spanless = not self._tracing and not adopted
-        if spanless:
-            # Metrics only: the request is measured without a span of its own; operations inside find the run by context.
-            trace_hex = os.urandom(16).hex()
-            run.trace_id, run.span_id, run.started_ns, run.sampled = int(trace_hex, 16), 1, time.time_ns(), False
         else:
+            run.sink = self.runtime
+        headers = scope["headers"]
+        if self._tracing or adopted:
+            carrier, facts, others = self._headers.read(headers)
+            span = present if adopted else self._server_span(scope, run, carrier, others)
             context = span.get_span_context()
             trace_hex = f"{context.trace_id:032x}" if context.is_valid else os.urandom(16).hex()
             if not run.trace_id:
                 # Nobody records it (the sampler dropped it): what the app asks of `current()` is true all the same.
                 run.trace_id, run.span_id, run.sampled = int(trace_hex, 16), context.span_id, bool(context.trace_flags & 1)
-        return Exchange(scope, receive, send, run, span, adopted=adopted, spanless=spanless, trace_hex=trace_hex)
+        else:
+            # Metrics only: the request is measured without a span of its own; operations inside find the run by context.
+            facts = self._headers.facts(headers)
+            span, drawn = None, os.urandom(16)
+            trace_hex = drawn.hex()
+            run.trace_id, run.span_id, run.started_ns, run.sampled = int.from_bytes(drawn), 1, time.time_ns(), False
+        run.request_id = facts.pop("request_id", None)
+        if facts:
+            apply_facts(run, facts)
+        return Exchange(scope, receive, send, run, span, adopted=adopted, trace_hex=trace_hex)
 
     def _server_span(self, scope: Scope, run: ActiveRun, carrier: Mapping[str, list[str]], others: Mapping[bytes, bytes]) -> trace.Span:
         remote = propagate.extract(carrier, Context(), getter=_CARRIER) if carrier else Context()

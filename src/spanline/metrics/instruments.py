@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left
+from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -26,7 +27,7 @@ class Instrument:
     has no such place, its own way is taken.
     """
 
-    __slots__ = ("_bounds", "_buckets", "_sum", "_value", "child", "used")
+    __slots__ = ("_bounds", "_buckets", "_sum", "_value", "child", "move", "used")
 
     def __init__(self, child: Any) -> None:
         self.child = child
@@ -35,6 +36,8 @@ class Instrument:
         self._bounds: list[float] = list(getattr(child, "_upper_bounds", ()))
         self._buckets = [place(bucket) for bucket in getattr(child, "_buckets", ())]
         self._sum = place(getattr(child, "_sum", None))
+        self.move: Callable[[float], object] = getattr(self._value or child, "inc", _nothing)
+        """Move a gauge."""
         if None in self._buckets or len(self._buckets) != len(self._bounds) or self._sum is None:
             self._buckets = []
 
@@ -73,13 +76,6 @@ class Instrument:
             if isinstance(value, Shared):
                 value.forget()
 
-    def move(self, delta: float) -> None:
-        """Move a gauge."""
-        if self._value is None:
-            self.child.inc(delta)
-        else:
-            self._value.inc(delta)
-
 
 class Absent(Instrument):
     """Stands for an instrument whose name somebody else took: does nothing."""
@@ -98,8 +94,9 @@ class Absent(Instrument):
     def set(self, value: float) -> None:
         """Nothing."""
 
-    def move(self, delta: float) -> None:
-        """Nothing."""
+
+def _nothing(delta: float) -> None:
+    pass
 
 
 ABSENT = Absent()

@@ -47,6 +47,9 @@ class Sink(Protocol):
         ...
 
 
+_NONE: dict[str, Any] = {}
+
+
 class ActiveRun:
     """One run while it goes on.
 
@@ -69,8 +72,8 @@ class ActiveRun:
     ended_ns: int = 0
     job: str | None = None
     """The job's name once it is settled."""
-    name_of: Callable[[], str] | None = None
-    """Tells the job's name as far as it is known (the route is matched late)."""
+    name_of: Callable[[ActiveRun], str] | None = None
+    """Tells the job's name as far as it is known (the route is matched late). It may hold the request, and must not hold the run."""
     root_name: str | None = None
     route: str | None = None
     is_job: bool = False
@@ -99,13 +102,14 @@ class ActiveRun:
     artifacts: Sequence[Artifact] = ()
     """References given to the run itself."""
     evaluations: Sequence[Evaluation] = ()
+    tags: dict[str, str] = _NONE
+    """These three are replaced, never changed in place."""
+    parameters: dict[str, str] = _NONE
+    metrics: dict[str, float] = _NONE
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.tags: dict[str, str] = {}
         self.readings: list[Any] = []
-        self.parameters: dict[str, str] = {}
-        self.metrics: dict[str, float] = {}
 
     def add(self, name: Literal["logs", "artifacts", "evaluations"], *items: Any) -> None:
         """Add to what few runs have; a run that is held for late spans is no more objects than it must be."""
@@ -116,7 +120,7 @@ class ActiveRun:
         if self.job is not None:
             return self.job
         if self.name_of is not None:
-            return self.name_of()
+            return self.name_of(self)
         return f"{self.sink.settings.service}.trace"
 
     def owner_job(self) -> tuple[str, str]:

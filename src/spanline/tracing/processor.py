@@ -42,18 +42,21 @@ class LineageSpanProcessor(SpanProcessor):
         """Put the span on its run; a local root begins one."""
         try:
             parent = span.parent
-            if SEED.get() is None and parent is not None and not parent.is_remote:
-                run = RUN_OF_SPAN.get(parent.span_id)
-                if run is None:
-                    # The parent has ended (a background task): the run that claimed the trace, unless it is forgotten.
-                    run = self.held(parent.trace_id)
-                if run is not None:
-                    span_id = span.get_span_context().span_id
-                    if span_id not in RUN_OF_SPAN:  # else another processor of this provider has it
-                        run.open_spans += 1
-                        RUN_OF_SPAN[span_id] = run
-                    return
-            if span.get_span_context().span_id not in RUN_OF_SPAN:
+            span_id = span.get_span_context()[1]
+            if SEED.get() is None and parent is not None:
+                # A context is a tuple; asked for by name, each of its parts costs as much as all of them.
+                trace_id, parent_id, remote, _, _, _ = parent
+                if not remote:
+                    run = RUN_OF_SPAN.get(parent_id)
+                    if run is None:
+                        # The parent has ended (a background task): the run that claimed the trace, unless it is forgotten.
+                        run = self.held(trace_id)
+                    if run is not None:
+                        if span_id not in RUN_OF_SPAN:  # else another processor of this provider has it
+                            run.open_spans += 1
+                            RUN_OF_SPAN[span_id] = run
+                        return
+            if span_id not in RUN_OF_SPAN:
                 self._begin(span)
         except Exception as error:  # noqa: BLE001  a guard on the hot path: a context manager would cost as much as the work
             report("processor.on_start", error)
@@ -61,10 +64,10 @@ class LineageSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Read the span; when it is the root, hand the run over."""
         try:
-            context = span.context
+            context = span.get_span_context()
             if context is None:
                 return
-            span_id = context.span_id
+            span_id = context[1]
             run = RUN_OF_SPAN.get(span_id)
             if run is None:
                 return
@@ -180,7 +183,7 @@ class LineageSpanProcessor(SpanProcessor):
             run.error_type = str(error_type) if error_type is not None else None
         if run.name_of is not None:
             # It holds the request, and the claim of the trace is kept for long.
-            run.job, run.name_of = run.job or run.name_of(), None
+            run.job, run.name_of = run.job or run.name_of(run), None
         self.runs.end(run)
         run.sink.finish(run)
         run.span = None

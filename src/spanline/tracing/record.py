@@ -22,7 +22,7 @@ def job_name_of(run: ActiveRun) -> str:
     if run.job is not None:
         return run.job
     if run.name_of is not None:
-        return run.name_of()
+        return run.name_of(run)
     return root_job(run.sink.settings.service, f"{run.span_id:016x}", run.readings)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision, Sampler, SamplingResult
-from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
+from opentelemetry.trace import Link, SpanKind, TraceFlags, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
 
@@ -37,11 +37,11 @@ class LineageSampler(Sampler):
         """The inner decision, with DROP as RECORD_ONLY."""
         if self._follows_parent:
             # The SDK's default, without its four calls: sampled unless the parent is not.
-            parent = get_current_span(parent_context).get_span_context()
-            if not parent.is_valid:
+            _, _, _, flags, state, valid = get_current_span(parent_context).get_span_context()
+            if not valid:
                 return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, None)
-            decision = Decision.RECORD_AND_SAMPLE if parent.trace_flags.sampled else Decision.RECORD_ONLY
-            return SamplingResult(decision, attributes, parent.trace_state)
+            decision = Decision.RECORD_AND_SAMPLE if flags & TraceFlags.SAMPLED else Decision.RECORD_ONLY
+            return SamplingResult(decision, attributes, state)
         result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
         if result.decision is Decision.DROP:
             return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
