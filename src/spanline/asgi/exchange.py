@@ -203,6 +203,7 @@ class Exchange:
             run.sink.finish(run)
             return
         route = run.route = self.route()
+        run.job = run.job_name()
         if span.is_recording():
             self._describe(span, route, status)
         self._mark()

@@ -8,7 +8,7 @@ dicts parsed from OTLP. `read_event` reads a log record or span event of the Gen
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, cast, get_args
 
@@ -49,13 +49,15 @@ _NO_USAGE = (None,) * 7
 _NAMES = ("tool_name", "agent_name", "prompt_name", "hub_name", "request_model", "response_model", "guardrail_name", "retriever_name")
 
 
-def dialect_of(attributes: Mapping[str, Any], scope: str | None = None, events: Iterable[str] = ()) -> Dialect | None:
+def dialect_of(attributes: Mapping[str, Any], scope: str | None = None, events: Sequence[str] = ()) -> Dialect | None:
     """The dialect of a span: told by its attributes first, then by its scope, last by the names of its events; None for most spans."""
     if s.SPANLINE_OPERATION in attributes:
         return SPANLINE
     known = registry()
     found = known.dialect_of(attributes, scope)
-    return found or next((known.by_event[event] for event in events if event in known.by_event), None)
+    if found is not None or not events:
+        return found
+    return next((known.by_event[event] for event in events if event in known.by_event), None)
 
 
 def read(

@@ -255,7 +255,7 @@ def _details(attributes: Mapping[str, Any], span: ReadableSpan) -> dict[str, Any
     scope = span.instrumentation_scope
     name = scope.name if scope is not None else None
     events = span.events
-    dialect = dialect_of(attributes, name, [event.name for event in events])
+    dialect = dialect_of(attributes, name, [event.name for event in events] if events else ())
     if dialect is None:
         return None
     told = [(event.name, event.attributes, event.timestamp) for event in events]
