@@ -43,8 +43,11 @@ MadeDataset = Dataset | msgspec.Raw
 _encode = msgspec.json.Encoder().encode
 
 
-def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> tuple[list[MadeDataset], list[MadeDataset]]:
-    """Input and output datasets of a record.
+_Sides = tuple[dict[Key, MadeDataset], dict[Key, MadeDataset]]
+
+
+def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> _Sides:
+    """Input and output datasets of a record, by namespace and name.
 
     Args:
         record: The record.
@@ -61,15 +64,9 @@ def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> tuple[li
             inputs, outputs = _usual((), service, mark)
             more = _merged(record.artifacts, "input"), _merged(record.artifacts, "output")
         inputs, outputs = {**_made(more[0], mark, statistics), **inputs}, {**_made(more[1], mark, False), **outputs}
-    return list(inputs.values()), list(outputs.values())
+    return inputs, outputs
 
 
-def keys_of(record: RunRecord) -> frozenset[tuple[str, Key]]:
-    """Role and name of the inputs and outputs, without anything else."""
-    return frozenset([(a.role, _key(a.kind, a.namespace, a.name, a.version)) for a in record.artifacts])
-
-
-_Sides = tuple[dict[Key, MadeDataset], dict[Key, MadeDataset]]
 _usuals: dict[tuple[tuple[Artifact, ...], str | None, Stamp], _Sides] = {}
 
 

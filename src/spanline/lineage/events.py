@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from spanline.lineage.datasets import MadeDataset, datasets_of, keys_of
+from spanline.lineage.datasets import MadeDataset, datasets_of
 from spanline.lineage.encoding import encode
 from spanline.lineage.facets import Stamp, stamp
 from spanline.lineage.location import SourceLocation, source_location
@@ -43,15 +44,15 @@ class _RunEvent(msgspec.Struct, rename="camel", kw_only=True, gc=False):
     schema_url: str = msgspec.field(default=SCHEMA_URL, name="schemaURL")
 
 
-def terminal_event(record: RunRecord, *, producer: str, schema_base: str, job_facets: bool = True) -> bytes:
+def terminal_event(record: RunRecord, *, producer: str, schema_base: str, job_facets: bool | Callable[[Hashable], bool] = True) -> bytes:
     """The event that ends a run and holds all that is known of it.
 
     Args:
         record: The run. Event n of a run (`sequence`) is n ms later than its end. Without an outcome it is COMPLETE.
         producer: URI of the producer.
         schema_base: Base of `_schemaURL` of our facets.
-        job_facets: Whether the first event of its (job, inputs, outputs, location), see `job_facet_key`:
-            other job facets than `sourceCodeLocation` come with that one only.
+        job_facets: Whether other job facets than `sourceCodeLocation` come along. A function is asked with what they belong to (job,
+            names of inputs and outputs, code location), and says whether this is the first event of it.
 
     Returns:
         JSON without line end.
@@ -59,14 +60,18 @@ def terminal_event(record: RunRecord, *, producer: str, schema_base: str, job_fa
     mark = stamp(producer, schema_base)
     ended_ns = max(record.started_ns, record.ended_ns or 0)
     inputs, outputs = datasets_of(record, mark, statistics=True)
+    location = _location(record)
+    if callable(job_facets):
+        about = record.namespace, record.job, bool(record.operations), frozenset(inputs), frozenset(outputs), location
+        job_facets = job_facets(about)
     return encode(
         _RunEvent(
             event_time=rfc3339(ended_ns + record.sequence * _MILLISECOND_NS),
             event_type=record.outcome or "COMPLETE",
             run=_Run(record.run_id, run_facets(record, mark)),
-            job=_Job(clean_namespace(record.namespace), fit(record.job), _job_facets(record, mark, job_facets)),
-            inputs=inputs,
-            outputs=outputs,
+            job=_Job(clean_namespace(record.namespace), fit(record.job), _job_facets(record, mark, location, first=job_facets)),
+            inputs=[*inputs.values()],
+            outputs=[*outputs.values()],
             producer=producer,
         ),
         finite=record.finite,
@@ -83,8 +88,8 @@ def start_event(record: RunRecord, *, producer: str, schema_base: str) -> bytes:
             event_type="START",
             run=_Run(record.run_id, parent_facet(record, mark)),
             job=_Job(clean_namespace(record.namespace), fit(record.job)),
-            inputs=inputs,
-            outputs=outputs,
+            inputs=[*inputs.values()],
+            outputs=[*outputs.values()],
             producer=producer,
         )
     )
@@ -120,12 +125,6 @@ def start_from_terminal(event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def job_facet_key(record: RunRecord) -> Hashable:
-    """What job facets belong to: job, names of inputs and outputs, code location. The first event of each key bears them."""
-    location = _location(record)
-    return record.namespace, record.job, bool(record.operations), keys_of(record), location.url if location else None
-
-
 def _plain(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in dataset.items() if key not in {"inputFacets", "outputFacets"}}
 
@@ -135,7 +134,7 @@ def _location(record: RunRecord) -> SourceLocation | None:
     return source_location(release.repository, release.code_revision, record.source_path) if release else None
 
 
-def _job_facets(record: RunRecord, mark: Stamp, first: bool) -> dict[str, Any]:
+def _job_facets(record: RunRecord, mark: Stamp, location: SourceLocation | None, *, first: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if first:
         found["jobType"] = mark.standard(
@@ -144,12 +143,17 @@ def _job_facets(record: RunRecord, mark: Stamp, first: bool) -> dict[str, Any]:
             integration="SPANLINE",
             jobType="REQUEST" if record.live else "JOB",
         )
-    location = _location(record)
     if location is not None:
-        facet = mark.standard("sourceCodeLocation", type="git", url=location.url, repoUrl=location.repo_url)
-        if location.version:
-            facet["version"] = location.version
-        if location.path:
-            facet["path"] = location.path
-        found["sourceCodeLocation"] = facet
+        found["sourceCodeLocation"] = _code(location, mark)
     return found
+
+
+@lru_cache(64)
+def _code(location: SourceLocation, mark: Stamp) -> msgspec.Raw:
+    """Encoded once: it is the same in every run of a release."""
+    facet = mark.standard("sourceCodeLocation", type="git", url=location.url, repoUrl=location.repo_url)
+    if location.version:
+        facet["version"] = location.version
+    if location.path:
+        facet["path"] = location.path
+    return msgspec.Raw(msgspec.json.encode(facet))

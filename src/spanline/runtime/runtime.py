@@ -17,7 +17,7 @@ from spanline.api.job import parent_id_from_environment
 from spanline.asgi.types import ASGIApp, Scope
 from spanline.errors import ConfigurationError
 from spanline.journal.writer import JournalWriter
-from spanline.lineage.events import job_facet_key, start_event, terminal_event
+from spanline.lineage.events import start_event, terminal_event
 from spanline.lineage.producer import PRODUCER
 from spanline.record.active import SINKS, ActiveRun
 from spanline.record.digest import keyed_digest, load_or_make_key
@@ -184,13 +184,16 @@ class Runtime:
         )
 
     def _write(self, record: RunRecord) -> None:
-        key = job_facet_key(record)
-        first = key not in self._job_keys
+        self._append(terminal_event(record, producer=PRODUCER, schema_base=self.settings.schema_base, job_facets=self._first_of_job))
+
+    def _first_of_job(self, about: Hashable) -> bool:
+        """Whether no event about this job has been written yet, as far as is remembered."""
+        first = about not in self._job_keys
         if first:
-            self._job_keys[key] = None
+            self._job_keys[about] = None
             if len(self._job_keys) > MAX_JOB_KEYS:
                 self._job_keys.popitem(last=False)
-        self._append(terminal_event(record, producer=PRODUCER, schema_base=self.settings.schema_base, job_facets=first))
+        return first
 
     def _append(self, line: bytes) -> None:
         if self._journal is not None and self._journal.write(line) and self.relay is not None:
