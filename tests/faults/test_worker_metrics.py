@@ -52,6 +52,7 @@ def test_one_scrape_shows_all_workers(server: str, home: Path, receiver: Receive
         with Load(served.port, clients=6, keep=False) as load:
             eventually(lambda: len(load.pids) >= 2 and len(load.runs) >= 60)
         runs = len(load.runs)
+        at_rest(served)
         for _ in range(4):  # whichever worker answers
             found = scrape(served.port)
             assert found[REQUESTS][0] == runs
@@ -83,6 +84,7 @@ def test_a_dead_workers_counters_stay_and_its_gauges_go(home: Path, receiver: Re
         with Load(served.port, clients=6, keep=False) as load:
             eventually(lambda: len(load.pids) == 3 and len(load.runs) >= 60)
         runs = len(load.runs)
+        at_rest(served)
         held, worker = hold(served)
         # Its exemplars are written by then, a second at most after they were seen.
         eventually(lambda: (folder / f"{worker}.exemplars.json").exists())
@@ -97,6 +99,11 @@ def test_a_dead_workers_counters_stay_and_its_gauges_go(home: Path, receiver: Re
         assert value(served.port, *REQUESTS[:1], **dict(REQUESTS[1])) == runs + len(more.runs)
         held.kill()
         served.end()
+
+
+def at_rest(served: Served) -> None:
+    """Until no app is busy: it may be, for a moment after its client has the answer."""
+    eventually(lambda: value(served.port, "llm_requests_in_flight") == 0)
 
 
 def hold(served: Served) -> tuple[subprocess.Popen[bytes], int]:

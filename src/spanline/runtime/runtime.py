@@ -5,8 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections import OrderedDict
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Self
 
 from opentelemetry import trace
@@ -28,6 +26,7 @@ from spanline.relay.measure import DeliveryHealth
 from spanline.relay.relay import Relay
 from spanline.runtime.delivery import LedgerHolder, relay_of, relay_process_of
 from spanline.runtime.evaluations import LateEvaluations
+from spanline.runtime.jobs import KnownJobs
 from spanline.runtime.pages import Pages
 from spanline.runtime.ticker import Ticker
 from spanline.runtime.tracing import attach_logs, export_within, set_up
@@ -39,8 +38,6 @@ from spanline.version import VERSION
 
 if TYPE_CHECKING:
     from spanline.runtime.relay_process import RelayProcess
-
-MAX_JOB_KEYS = 1000
 
 
 class Runtime:
@@ -58,7 +55,7 @@ class Runtime:
         self.relay: Relay | RelayProcess | None = None
         self._closed = settings.disabled
         self._journal: JournalWriter | None = None
-        self._job_keys: OrderedDict[Hashable, None] = OrderedDict()
+        self._jobs = KnownJobs()
         self._provider: TracerProvider | None = None
         self._parent = parent_id_from_environment(settings)
         self._ticker = Ticker(self._tick)
@@ -184,16 +181,7 @@ class Runtime:
         )
 
     def _write(self, record: RunRecord) -> None:
-        self._append(terminal_event(record, producer=PRODUCER, schema_base=self.settings.schema_base, job_facets=self._first_of_job))
-
-    def _first_of_job(self, about: Hashable) -> bool:
-        """Whether no event about this job has been written yet, as far as is remembered."""
-        first = about not in self._job_keys
-        if first:
-            self._job_keys[about] = None
-            if len(self._job_keys) > MAX_JOB_KEYS:
-                self._job_keys.popitem(last=False)
-        return first
+        self._append(terminal_event(record, producer=PRODUCER, schema_base=self.settings.schema_base, job_facets=self._jobs.first))
 
     def _append(self, line: bytes) -> None:
         if self._journal is not None and self._journal.write(line) and self.relay is not None:
