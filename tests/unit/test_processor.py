@@ -169,7 +169,7 @@ def test_finished_runs_are_forgotten_after_the_grace(make_sink: MakeSink) -> Non
         pass
     sink.processor.sweep()
     assert not sink.processor.runs.all
-    assert not RUN_OF_SPAN
+    assert not [run for run in RUN_OF_SPAN.values() if run.sink is sink]  # other tests' runs may be held still
 
 
 @pytest.mark.internal_errors
