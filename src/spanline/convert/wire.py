@@ -5,7 +5,7 @@ Source: Protocol Buffers encoding; opentelemetry-proto 1.x, trace.proto, logs.pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _VARINT, _FIXED64, _LEN, _FIXED32 = 0, 1, 2, 5
@@ -40,12 +40,12 @@ def looks_like_request(head: bytes) -> bool:
 
 def signal_of_group(body: bytes) -> str | None:
     """What a resource's group holds: `spans`, `logs` or `metrics`; None when nothing tells."""
-    return next((signal for number, start, end in _parts(body) if number == 2 and (signal := signal_of_scope(body[start:end]))), None)
+    return _first_told(body, signal_of_scope)
 
 
 def signal_of_scope(body: bytes) -> str | None:
     """What a scope's group holds."""
-    return next((signal for number, start, end in _parts(body) if number == 2 and (signal := signal_of_item(body[start:end]))), None)
+    return _first_told(body, signal_of_item)
 
 
 def signal_of_item(body: bytes) -> str | None:
@@ -71,6 +71,16 @@ _TELLING = {
     **dict.fromkeys([(1, _FIXED64), (2, _VARINT), (6, _LEN), (7, _VARINT), (8, _FIXED32), (11, _FIXED64)], "logs"),
     (7, _LEN): "metrics",
 }  # fmt: skip
+
+
+def _first_told(body: bytes, told: Callable[[bytes], str | None]) -> str | None:
+    """What the first part of a group that tells says; parts are in field 2 of both groups."""
+    for number, start, end in _parts(body):
+        if number == 2:
+            signal = told(body[start:end])
+            if signal is not None:
+                return signal
+    return None
 
 
 def _tags(body: bytes) -> Iterator[tuple[int, int, int]]:
