@@ -36,7 +36,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_base", "_early", "_marked", "_provenance", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "status", "trace_hex",
+        "_early", "_marked", "_provenance", "_receiving", "_trailers", "adopted", "disconnected", "ended", "receive_", "run", "scope", "send_", "span", "status", "trace_hex",
         "url_header", "websocket",
     )  # fmt: skip
 
@@ -59,15 +59,10 @@ class Exchange:
         self._early: list[Message] = []
         """Messages that were there when we looked, for the app."""
         self._receiving = False
-        self._base = scope.get("root_path") or ""
         settings = run.sink.settings
         self._provenance = settings.provenance == "header"
         self.url_header = f'<{settings.base_url}/r/{trace_hex}>; rel="describedby"'.encode("latin-1") if settings.base_url else None
-        run.name_of = partial(_job_name, scope, self._base)
-
-    def route(self) -> str | None:
-        """The route template as far as it is known."""
-        return self.run.route or route_template(self.scope, self._base)
+        run.name_of = partial(_job_name, scope, scope.get("root_path") or "")
 
     async def receive(self) -> Message:
         """Pass a message on; note that the client went away."""
@@ -202,10 +197,11 @@ class Exchange:
             run.ended_ns = time.time_ns()
             run.sink.finish(run)
             return
-        route = run.route = self.route()
-        run.job = run.job_name()
+        if run.name_of is not None:
+            name = run.name_of(run)  # notes the route, too
+            run.job = run.job or name
         if span.is_recording():
-            self._describe(span, route, status)
+            self._describe(span, run.route, status)
         self._mark()
         if not self.adopted:
             span.end()
