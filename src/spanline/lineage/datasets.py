@@ -40,10 +40,9 @@ class Dataset(msgspec.Struct, omit_defaults=True, rename="camel", kw_only=True, 
 MadeDataset = Dataset | msgspec.Raw
 """A dataset of an event; encoded where later events will repeat it."""
 
-_encode = msgspec.json.Encoder().encode
-
-
 _Sides = tuple[dict[Key, MadeDataset], dict[Key, MadeDataset]]
+
+_encode = msgspec.json.Encoder().encode
 
 
 def datasets_of(record: RunRecord, mark: Stamp, *, statistics: bool) -> _Sides:

@@ -36,7 +36,7 @@ class Instrument:
         self._bounds: list[float] = list(getattr(child, "_upper_bounds", ()))
         self._buckets = [place(bucket) for bucket in getattr(child, "_buckets", ())]
         self._sum = place(getattr(child, "_sum", None))
-        self.move: Callable[[float], object] = getattr(self._value or child, "inc", _nothing)
+        self.move: Callable[[float], object] = getattr(child if self._value is None else self._value, "inc", _nothing)
         """Move a gauge."""
         if None in self._buckets or len(self._buckets) != len(self._bounds) or self._sum is None:
             self._buckets = []

@@ -58,7 +58,7 @@ class LineageSpanProcessor(SpanProcessor):
                         return
             if span_id not in RUN_OF_SPAN:
                 self._begin(span)
-        except Exception as error:  # noqa: BLE001  a guard on the hot path: a context manager would cost as much as the work
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
             report("processor.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -82,7 +82,7 @@ class LineageSpanProcessor(SpanProcessor):
                 self._end(run, span)
             elif told and run.finished:
                 run.touch()
-        except Exception as error:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
             report("processor.on_end", error)
 
     def _begin(self, span: Span) -> None:
@@ -245,7 +245,7 @@ class LineageSpanProcessor(SpanProcessor):
         """Send late spans now. Unit: milliseconds, as OpenTelemetry has it; it takes no waiting."""
         try:
             self.sweep(everything=True)
-        except Exception as error:  # noqa: BLE001  as above
+        except Exception as error:  # noqa: BLE001  the guard, written out (ADR 3)
             report("processor.flush", error)
         return True
 
