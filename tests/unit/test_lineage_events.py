@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from spanline.lineage.events import start_event, start_from_terminal, terminal_event
 from spanline.record.artifact import Artifact, Document, Retrieval
 from spanline.record.run import Conflict, Evaluation, GuardrailOutcome, JobRef, ModelUsage, Operation, Release, RunRecord, Usage
+from spanline.runtime.jobs import KnownJobs
 from spanline.testing.validation import validate_event
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -248,15 +248,10 @@ def test_no_password_of_a_repository_leaves():
 
 
 def test_job_facets_belong_to_job_datasets_and_location():
-    asked: set[Hashable] = set()
-
-    def first(about: Hashable) -> bool:
-        known = about in asked
-        asked.add(about)
-        return not known
+    known = KnownJobs()
 
     def comes(**given: Any) -> bool:
-        return "jobType" in event_of(record(**given), job_facets=first)["job"].get("facets", {})
+        return "jobType" in event_of(record(**given), job_facets=known.first)["job"].get("facets", {})
 
     prompt = Artifact(kind="prompt", name="fees", version="v7")
     assert comes(artifacts=[prompt])
